@@ -1,0 +1,124 @@
+"""What a machine has and how much of it is in use, as a worker reports it."""
+
+from dataclasses import dataclass, field
+
+from aimindserve.core.ids import DeviceId
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One schedulable accelerator, or a slice of one. Sizes in bytes."""
+
+    id: DeviceId
+    index: int
+    type: str
+    """cuda, rocm, npu, dcu, musa, corex, mlu, maca, mps."""
+    vendor: str
+    name: str
+    memory_bytes: int
+    unified_memory: bool = False
+    """The device's memory *is* the host's memory (Apple silicon, some SoCs)."""
+    compute_capability: str | None = None
+    driver_version: str | None = None
+    uuid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceUsage:
+    """Memory in use on a device as its driver tells, by all processes together."""
+
+    id: DeviceId
+    memory_used_bytes: int
+    utilization: float = 0.0
+    """0 to 1."""
+    temperature_c: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FileSystem:
+    """A mounted file system. Sizes in bytes."""
+
+    mount_point: str
+    device: str
+    type: str
+    total_bytes: int
+    available_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What exists on a worker; changes seldom."""
+
+    os: str
+    """linux, darwin, windows."""
+    os_name: str
+    os_version: str
+    kernel: str
+    arch: str
+    """amd64, arm64."""
+    cpu_name: str
+    cpu_count: int
+    ram_bytes: int
+    swap_bytes: int
+    boot_time: float
+    """Seconds since the epoch."""
+    file_systems: tuple[FileSystem, ...] = ()
+    devices: tuple[Device, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What is consumed on a worker at one moment."""
+
+    cpu: float
+    """0 to 1 over all cores."""
+    ram_used_bytes: int
+    ram_available_bytes: int
+    swap_used_bytes: int
+    disk_available_bytes: int
+    """Free space where the worker keeps model files."""
+    devices: tuple[DeviceUsage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """Memory a worker keeps for its system: RAM once, device memory on each device. Bytes."""
+
+    ram_bytes: int = 2 * 1024**3
+    vram_bytes: int = 1 * 1024**3
+
+
+EMPTY_USAGE = Usage(
+    cpu=0.0,
+    ram_used_bytes=0,
+    ram_available_bytes=0,
+    swap_used_bytes=0,
+    disk_available_bytes=0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryParts:
+    """Why a process needs the memory it needs, by part. Bytes."""
+
+    weights: int = 0
+    kv_cache: int = 0
+    compute: int = 0
+    runtime: int = 0
+    projector: int = 0
+
+    @property
+    def total(self) -> int:
+        """The sum of all parts."""
+        return self.weights + self.kv_cache + self.compute + self.runtime + self.projector
+
+
+NO_MEMORY = MemoryParts()
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one process of an instance needs: memory on its device, memory of the host. Bytes."""
+
+    device: MemoryParts = field(default=NO_MEMORY)
+    ram: MemoryParts = field(default=NO_MEMORY)

@@ -1,0 +1,96 @@
+"""What to run, as data: the only thing that passes from backends to runtimes."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from aimindserve.core.facts import ModelFacts, ModelRef, Options
+from aimindserve.core.placement import Placement
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One instance that a worker must run: everything the worker needs to know about it."""
+
+    instance: str
+    instance_id: str
+    deployment: str
+    model: ModelRef
+    backend: str
+    options: Options
+    placement: Placement
+    restart_on_error: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class FileAssignment:
+    """One model file that a worker must have, or look at."""
+
+    name: str
+    model: ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredSet:
+    """Everything one worker must run and hold, complete, at a revision. Never a command."""
+
+    revision: int
+    worker: str
+    instances: tuple[Assignment, ...] = ()
+    files: tuple[FileAssignment, ...] = ()
+
+
+class ProbeKind(str, Enum):
+    """How to ask an engine whether it is ready."""
+
+    HTTP = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """Ask `path` on the engine's port: 2xx means ready, 503 loading, anything else not yet."""
+
+    path: str = "/health"
+    kind: ProbeKind = ProbeKind.HTTP
+    interval_s: float = 2.0
+    startup_interval_s: float = 0.25
+    startup_timeout_s: float = 1800.0
+    """Without any sign of progress."""
+    failure_threshold: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """How a runtime gives devices to a process."""
+
+    env: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchContext:
+    """What the worker decides and a backend needs to write a command: built by the worker."""
+
+    assignment: Assignment
+    rank: int
+    model_path: str
+    facts: ModelFacts | None
+    port: int
+    secret: str
+    """The engine's own random key; only the worker's proxy knows it."""
+    run_dir: str
+    """A private directory of this run, for configuration files."""
+    cpu_count: int
+    exposure: Exposure = field(default_factory=Exposure)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchSpec:
+    """A process to start. The environment is exactly `env`: nothing is inherited but what the
+    runtime's allow-list names. `files` are written 0600 into `run_dir` before the start."""
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...] = ()
+    cwd: str | None = None
+    files: tuple[tuple[str, str], ...] = ()
+    """(name, text): secrets go through files, never through arguments."""
+    port: int = 0
+    stop_grace_s: float = 10.0

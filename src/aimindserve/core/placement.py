@@ -1,0 +1,45 @@
+"""The committed choice of where an instance runs. Written by the scheduler alone, never changed."""
+
+from dataclasses import dataclass, field
+
+from aimindserve.core.device import NO_MEMORY, MemoryParts
+from aimindserve.core.ids import DeviceId, WorkerName
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Bytes held on one device for one rank."""
+
+    device: DeviceId
+    parts: MemoryParts
+
+    @property
+    def memory_bytes(self) -> int:
+        """The whole claim."""
+        return self.parts.total
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One process of an instance: its worker, its claims on devices, its host memory."""
+
+    worker: WorkerName
+    claims: tuple[Claim, ...] = ()
+    ram: MemoryParts = field(default=NO_MEMORY)
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where an instance runs. `id` tells this placement from earlier ones of the same instance, so
+    that an observation of an old one is never taken for one of the new."""
+
+    id: str
+    shape: str
+    ranks: tuple[Rank, ...]
+    parameters: tuple[str, ...] = ()
+    placed_at: float = 0.0
+
+    @property
+    def worker(self) -> WorkerName:
+        """The worker of rank 0, which answers requests."""
+        return self.ranks[0].worker

@@ -1,0 +1,154 @@
+"""The generic machinery's type side: what a kind is and what one object of it looks like.
+
+From one `Kind` come storage, list/get/create/replace/patch/delete/watch, OpenAPI, CLI columns and
+permissions. This file knows no database, bus or web framework.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+from aimindserve.kit.clock import rfc3339
+
+
+class Part(BaseModel):
+    """A spec or a status: immutable, unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+S = TypeVar("S", bound=Part)
+T = TypeVar("T", bound=Part)
+
+
+def secret(default: str = "") -> Any:
+    """A field that no API answer, log or client ever shows: only the store and the gateway see it."""
+    return Field(default=default, json_schema_extra={"secret": True})
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What the store knows of an object, whatever its kind.
+
+    `generation` counts changes of the spec, `revision` is the store's revision of the last change of
+    anything, `id` tells this object from an earlier one of the same name.
+    """
+
+    name: str
+    id: str
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    generation: int = 1
+    revision: int = 0
+    created_at: float = 0.0
+    """Seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource(Generic[S, T]):
+    """One object: what is wanted (`spec`) and what is so (`status`)."""
+
+    kind: str
+    metadata: Metadata
+    spec: S
+    status: T
+
+    @property
+    def name(self) -> str:
+        """The object's name, unique among its kind."""
+        return self.metadata.name
+
+    def with_status(self, status: T) -> "Resource[S, T]":
+        """The same object with another status."""
+        return replace(self, status=status)
+
+
+AnyResource = Resource[Any, Any]
+Derive = Callable[[AnyResource, Callable[[str, str], "AnyResource | None"], float], dict[str, Any]]
+"""(object, lookup(kind, name), now) -> fields shown inside `status` but stored nowhere."""
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may do what through the generic routes. Admins may do everything here says somebody may."""
+
+    read: str = "user"
+    """user: any signed-in principal; admin; owner: the user named in spec.user, and admins; none."""
+    write: str = "admin"
+    """user, admin, owner, none (only controllers and special routes write it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind(Generic[S, T]):
+    """The declaration of one kind of resource."""
+
+    name: str
+    """Singular, as in `{"kind": "deployment"}`."""
+    plural: str
+    """As in `/api/v1/deployments`."""
+    spec: type[S]
+    status: type[T]
+    title: str = ""
+    """One sentence for the reference pages."""
+    access: Access = Access()
+    columns: tuple[tuple[str, str], ...] = ()
+    """(header, dotted path) of the CLI's table."""
+    creatable: bool = True
+    """Whether the generic route may create it; kinds with a special way in say False."""
+    validate: Callable[[str, Any, "AnyResource | None"], None] | None = None
+    """(name, new spec, old object or None): raises InvalidError for what types cannot say."""
+    derive: Derive | None = None
+
+    def parse_spec(self, document: Any) -> S:
+        """A spec from plain JSON data; raises pydantic's ValidationError."""
+        return self.spec.model_validate(document)
+
+    def parse_status(self, document: Any) -> T:
+        """A status from plain JSON data as stored."""
+        return self.status.model_validate(document)
+
+
+def dump(part: Part) -> dict[str, Any]:
+    """Plain JSON data of a spec or status, secrets included: for the store."""
+    return part.model_dump(mode="json")
+
+
+def document(
+    kind: Kind[Any, Any],
+    resource: AnyResource,
+    *,
+    secrets: bool = False,
+    derived: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The object as the API shows it. `secrets` is for the gateway alone."""
+    meta = resource.metadata
+    hidden = frozenset[str]() if secrets else secret_fields(kind.spec)
+    status_hidden = frozenset[str]() if secrets else secret_fields(kind.status)
+    return {
+        "kind": kind.name,
+        "metadata": {
+            "name": meta.name,
+            "id": meta.id,
+            "labels": dict(meta.labels),
+            "generation": meta.generation,
+            "revision": meta.revision,
+            "created_at": rfc3339(meta.created_at),
+        },
+        "spec": resource.spec.model_dump(mode="json", exclude=set(hidden)),
+        "status": {
+            **resource.status.model_dump(mode="json", exclude=set(status_hidden)),
+            **(derived or {}),
+        },
+    }
+
+
+def secret_fields(part: type[Part]) -> frozenset[str]:
+    """Names of the fields of `part` declared with `secret()`."""
+    return frozenset(name for name, info in part.model_fields.items() if _is_secret(info))
+
+
+def _is_secret(info: FieldInfo) -> bool:
+    extra = info.json_schema_extra
+    return isinstance(extra, dict) and extra.get("secret") is True

@@ -1,0 +1,112 @@
+"""Deployment: serve this model so many times. Its name is the model id on `/v1`."""
+
+from typing import Any
+
+from pydantic import Field, NonNegativeInt, field_validator
+
+from aimindserve.core.errors import InvalidError
+from aimindserve.core.facts import Category, ModelRef, SourceName
+from aimindserve.core.reason import Class, Reason
+from aimindserve.resources._kind import Access, AnyResource, Kind, Part
+
+REPLICAS_MAX = 1000
+PARAMETERS_MAX = 200
+
+
+class GpuSelector(Part):
+    """Devices chosen by hand, as `worker:type:index`."""
+
+    gpu_ids: tuple[str, ...] = ()
+    gpus_per_replica: int | None = Field(default=None, ge=1)
+
+
+class DeploymentSpec(Part):
+    """What the user wants."""
+
+    model: ModelRef
+    replicas: NonNegativeInt = Field(default=1, le=REPLICAS_MAX)
+    backend: str | None = None
+    """llama.cpp, vllm, …; chosen from the model when empty."""
+    backend_version: str | None = None
+    backend_parameters: tuple[str, ...] = Field(default=(), max_length=PARAMETERS_MAX)
+    env: dict[str, str] = Field(default_factory=dict)
+    categories: tuple[Category, ...] = ()
+    description: str = Field(default="", max_length=2000)
+    placement_strategy: str = Field(default="spread", pattern="^(spread|binpack)$")
+    worker_selector: dict[str, str] = Field(default_factory=dict)
+    gpu_selector: GpuSelector | None = None
+    cpu_offloading: bool = True
+    distributed_inference_across_workers: bool = False
+    restart_on_error: bool = True
+
+    @field_validator("backend_parameters")
+    @classmethod
+    def _no_control_characters(cls, words: tuple[str, ...]) -> tuple[str, ...]:
+        if any(ord(letter) < 32 for word in words for letter in word):
+            raise ValueError("parameters must not contain control characters")
+        return words
+
+
+class DeploymentStatus(Part):
+    """Written by the deployments controller."""
+
+    observed_generation: int = 0
+    replicas: int = 0
+    ready_replicas: int = 0
+    reason: Reason | None = None
+    """The most telling reason among the instances that are not ready."""
+
+
+def phase(spec: DeploymentSpec, status: DeploymentStatus) -> tuple[str, Class]:
+    """One word for a deployment: stopped, ready, degraded, or progressing."""
+    if spec.replicas == 0 and status.replicas == 0:
+        return "stopped", Class.OFF
+    if status.ready_replicas >= spec.replicas:
+        return "ready", Class.OK
+    if status.ready_replicas > 0:
+        return "degraded", Class.ATTENTION
+    if status.reason is not None:
+        return "waiting", Class.ATTENTION
+    return "progressing", Class.WORKING
+
+
+def _derive(resource: AnyResource, _lookup: Any, _now: float) -> dict[str, Any]:
+    word, visual = phase(resource.spec, resource.status)
+    return {"phase": word, "class": visual.value}
+
+
+_NEEDED = {
+    SourceName.LOCAL: "path",
+    SourceName.HUGGINGFACE: "repo",
+    SourceName.MODELSCOPE: "repo",
+    SourceName.OLLAMA: "name",
+}
+
+
+def _validate(_name: str, spec: DeploymentSpec, _old: AnyResource | None) -> None:
+    needed = _NEEDED[spec.model.source]
+    if not getattr(spec.model, needed):
+        raise InvalidError(
+            f"model.{needed} is missing: source {spec.model.source.value} needs it.",
+            params={"fields": [f"spec.model.{needed}"]},
+        )
+
+
+PLUGIN = Kind(
+    name="deployment",
+    plural="deployments",
+    spec=DeploymentSpec,
+    status=DeploymentStatus,
+    title="Desired state: serve this model so many times.",
+    access=Access(read="user", write="admin"),
+    columns=(
+        ("NAME", "metadata.name"),
+        ("MODEL", "spec.model"),
+        ("READY", "status.ready_replicas"),
+        ("REPLICAS", "spec.replicas"),
+        ("PHASE", "status.phase"),
+        ("AGE", "metadata.created_at"),
+    ),
+    validate=_validate,
+    derive=_derive,
+)

@@ -1,0 +1,66 @@
+"""Worker: a machine that runs our agent.
+
+`spec` belongs to people (cordon, labels) and to registration (its credentials); `status.observed` is
+written by the worker, `status.ready` and `status.reason` by the workers controller, from the lease.
+"""
+
+from typing import Any
+
+from aimindserve.core.reason import Class, Reason
+from aimindserve.core.report import WorkerObservation
+from aimindserve.resources._kind import Access, AnyResource, Kind, Part, secret
+
+
+class WorkerSpec(Part):
+    """What is wanted of a worker."""
+
+    cordoned: bool = False
+    """Takes no new work; what runs goes on."""
+    machine_id: str = ""
+    """Random, made once by the agent: tells a machine that comes back from another of its name."""
+    credential_hash: str = secret()
+    """Keyed hash of what the worker presents to the server."""
+    proxy_key: str = secret()
+    """What a gateway presents to the worker's proxy."""
+
+
+class WorkerStatus(Part):
+    """What is so."""
+
+    ready: bool = False
+    reason: Reason | None = None
+    observed: WorkerObservation | None = None
+
+
+def _derive(resource: AnyResource, _lookup: Any, _now: float) -> dict[str, Any]:
+    if not resource.status.ready:
+        return {
+            "phase": "lost" if resource.status.observed else "joining",
+            "class": Class.FAILED.value,
+        }
+    if resource.spec.cordoned:
+        return {"phase": "cordoned", "class": Class.OFF.value}
+    return {"phase": "ready", "class": Class.OK.value}
+
+
+PLUGIN = Kind(
+    name="worker",
+    plural="workers",
+    spec=WorkerSpec,
+    status=WorkerStatus,
+    title="A machine that runs our agent.",
+    access=Access(read="user", write="admin"),
+    columns=(
+        ("NAME", "metadata.name"),
+        ("PHASE", "status.phase"),
+        ("ADDRESS", "status.observed.host"),
+        ("OS", "status.observed.inventory.os"),
+        ("CPUS", "status.observed.inventory.cpu_count"),
+        ("RAM", "status.observed.inventory.ram_bytes"),
+        ("DEVICES", "status.observed.inventory.devices"),
+        ("VERSION", "status.observed.version"),
+        ("AGE", "metadata.created_at"),
+    ),
+    creatable=False,
+    derive=_derive,
+)

@@ -1,0 +1,45 @@
+"""Leases: a worker's promise of life, in memory, on this server's monotonic clock.
+
+Heartbeats never write to the database. After a start nobody's silence means anything yet, so the
+table says for how long it has been listening; whoever acts on silence asks for that too.
+"""
+
+from aimindserve.kit.clock import Clock
+
+
+class Leases:
+    """When each worker was last heard. Not persistent on purpose."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heard: dict[str, float] = {}
+        self._listening_since = clock.monotonic()
+
+    def renew(self, worker: str) -> None:
+        """`worker` was heard now."""
+        self._heard[worker] = self._clock.monotonic()
+
+    def forget(self, worker: str) -> None:
+        """`worker` has been removed."""
+        self._heard.pop(worker, None)
+
+    def silence_s(self, worker: str) -> float:
+        """Seconds since `worker` was heard, or since this table began to listen."""
+        heard = self._heard.get(worker, self._listening_since)
+        return self._clock.monotonic() - heard
+
+    def heard(self, worker: str) -> bool:
+        """Whether `worker` has been heard at all since this table began to listen."""
+        return worker in self._heard
+
+    @property
+    def listening_s(self) -> float:
+        """For how long this table has been listening."""
+        return self._clock.monotonic() - self._listening_since
+
+    def restart_grace(self) -> None:
+        """Begin to listen anew: this process was stalled, so silence meant nothing."""
+        now = self._clock.monotonic()
+        self._listening_since = now
+        for worker in self._heard:
+            self._heard[worker] = now
