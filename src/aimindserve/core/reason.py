@@ -1,7 +1,7 @@
 """Every refusal and failure carries its reason: a code, parameters, a sentence, and a fix.
 
 The catalogue is one table: API, CLI, console and the troubleshooting page are all rendered from it,
-in English and 简体中文. A code without both languages and a fix does not pass the architecture tests.
+in English and 简体中文. A code without both languages and a fix fails the architecture tests.
 """
 
 from collections.abc import Mapping
@@ -157,7 +157,7 @@ CATALOGUE: Mapping[str, ReasonText] = {
     "no_fit_ram": ReasonText(
         "{worker} has not enough free RAM: needs {need}, {free} is free of {total}.",
         "{worker} 的空闲内存不足：需要 {need}，空闲 {free}，总共 {total}。",
-        "Use a smaller quantisation, a shorter context or fewer parallel slots, or stop something else.",
+        "Use a smaller quantisation, a shorter context or fewer slots, or stop something else.",
         "使用更小的量化、更短的上下文或更少的并行槽，或停止其他实例。",
     ),
     "no_fit": ReasonText(
@@ -193,7 +193,7 @@ CATALOGUE: Mapping[str, ReasonText] = {
     "engine_exited": ReasonText(
         "The engine ended by itself with {status}.",
         "引擎自行退出：{status}。",
-        "It is started again after a pause; read the log of that run: aimindserve logs {name} --previous",
+        "It is started again; read the log of that run: aimindserve logs {name} --previous",
         "稍后自动重启；查看该次运行日志：aimindserve logs {name} --previous",
     ),
     "engine_killed": ReasonText(

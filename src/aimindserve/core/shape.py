@@ -1,4 +1,4 @@
-"""The hinge between backends and the scheduler: one way an instance could run, in devices and bytes.
+"""The hinge between backends and scheduler: one way an instance could run, in devices and bytes.
 
 A backend turns a model into shapes, best first; the scheduler packs shapes and knows nothing else.
 """

@@ -1,14 +1,14 @@
 """Structured logs: `get_logger(part)`, events named `noun.verb`, values as keyword arguments.
 
-JSON lines in services, one readable line on a terminal. Values of keys that name a secret are masked
-here, whoever logs them.
+JSON lines in services, one readable line on a terminal. Values of keys that name a secret are
+masked here, whoever logs them.
 """
 
 import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import IO, Any
+from typing import Any, TextIO
 
 import structlog
 
@@ -27,7 +27,7 @@ def get_logger(part: str) -> Any:
 
 
 def configure(
-    *, debug: bool = False, json_lines: bool = True, stream: IO[str] | None = None
+    *, debug: bool = False, json_lines: bool = True, stream: TextIO | None = None
 ) -> None:
     """Set up logging of this process; called by composition roots only."""
     out = stream or sys.stderr

@@ -6,7 +6,7 @@ permissions. This file knows no database, bus or web framework.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -25,7 +25,7 @@ T = TypeVar("T", bound=Part)
 
 
 def secret(default: str = "") -> Any:
-    """A field that no API answer, log or client ever shows: only the store and the gateway see it."""
+    """A field that no API answer, log or client shows: only the store and the gateway see it."""
     return Field(default=default, json_schema_extra={"secret": True})
 
 
@@ -33,8 +33,8 @@ def secret(default: str = "") -> Any:
 class Metadata:
     """What the store knows of an object, whatever its kind.
 
-    `generation` counts changes of the spec, `revision` is the store's revision of the last change of
-    anything, `id` tells this object from an earlier one of the same name.
+    `generation` counts changes of the spec, `revision` is the store's revision of the last change
+    of anything, `id` tells this object from an earlier one of the same name.
     """
 
     name: str
@@ -72,10 +72,10 @@ Derive = Callable[[AnyResource, Callable[[str, str], "AnyResource | None"], floa
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may do what through the generic routes. Admins may do everything here says somebody may."""
+    """Who may do what through the generic routes. Admins may do whatever somebody may."""
 
     read: str = "user"
-    """user: any signed-in principal; admin; owner: the user named in spec.user, and admins; none."""
+    """user: any signed-in principal; admin; owner: the user in spec.user, and admins; none."""
     write: str = "admin"
     """user, admin, owner, none (only controllers and special routes write it)."""
 
@@ -150,5 +150,5 @@ def secret_fields(part: type[Part]) -> frozenset[str]:
 
 
 def _is_secret(info: FieldInfo) -> bool:
-    extra = info.json_schema_extra
-    return isinstance(extra, dict) and extra.get("secret") is True
+    extra = cast("object", info.json_schema_extra)
+    return extra == {"secret": True}

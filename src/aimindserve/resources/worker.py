@@ -1,7 +1,8 @@
 """Worker: a machine that runs our agent.
 
-`spec` belongs to people (cordon, labels) and to registration (its credentials); `status.observed` is
-written by the worker, `status.ready` and `status.reason` by the workers controller, from the lease.
+`spec` belongs to people (cordon, labels) and to registration (its credentials); `status.observed`
+is written by the worker, `status.ready` and `status.reason` by the workers controller, from the
+lease.
 """
 
 from typing import Any

@@ -66,7 +66,7 @@ class Runtime(Protocol):
         ...
 
     async def recover(self) -> Sequence[Handle]:
-        """Every process on this machine that carries our mark and lives, after an agent's restart."""
+        """Every living process on this machine that carries our mark, after an agent's restart."""
         ...
 
     async def observe(self, handle: Handle) -> Running | Exited:
