@@ -11,7 +11,7 @@ DeviceId = NewType("DeviceId", str)
 RamId = NewType("RamId", str)
 """`worker:ram`: host memory is claimed in the same ledger as device memory."""
 
-NAME = re.compile(r"^[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?$")
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 NAME_RULE = (
     "1 to 63 characters: lower-case letters, digits, '.', '_' and '-', "
     "beginning and ending with a letter or digit"
@@ -20,7 +20,7 @@ NAME_RULE = (
 
 def is_name(text: str) -> bool:
     """Whether `text` may name a resource."""
-    return NAME.match(text) is not None
+    return NAME.fullmatch(text) is not None
 
 
 def device_id(worker: str, kind: str, index: int) -> DeviceId:
