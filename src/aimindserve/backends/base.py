@@ -16,6 +16,8 @@ class Backend(Protocol):
     """An inference engine integration."""
 
     name: str
+    aliases: tuple[str, ...]
+    """Other names it answers to in a deployment's `backend`."""
     title: str
     """One sentence for people."""
 

@@ -67,7 +67,12 @@ class ModelFacts:
     """Per layer; one entry stands for all layers."""
     key_length: int = 0
     value_length: int = 0
+    """Zero with a key length: values are derived from the keys (latent attention), none is stored."""
     sliding_window: int = 0
+    sliding_layers: tuple[bool, ...] = ()
+    """Per layer whether it only sees the window; empty: no layer does, or it is not known."""
+    recurrent_bytes: int = 0
+    """State that recurrent layers keep for one sequence, all layers together."""
     expert_count: int = 0
     expert_used_count: int = 0
     pooling: str = ""
