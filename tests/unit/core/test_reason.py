@@ -14,9 +14,9 @@ def _braces(sentence: str) -> set[str]:
 @pytest.mark.parametrize("code", sorted(CATALOGUE))
 def test_every_code_has_both_languages_and_a_fix(code: str) -> None:
     row = CATALOGUE[code]
-    assert row.en and row.zh and row.fix_en and row.fix_zh
+    assert all((row.en, row.zh, row.fix_en, row.fix_zh))
     assert any("\u4e00" <= letter <= "\u9fff" for letter in row.zh), "the Chinese is not Chinese"
-    assert row.en.endswith(".") and row.zh.endswith("。")
+    assert (row.en[-1], row.zh[-1]) == (".", "。")
 
 
 @pytest.mark.parametrize("code", sorted(CATALOGUE))

@@ -1,0 +1,72 @@
+"""What can be derived is generated, and what must be written is there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SRC = ROOT / "src" / "aimindserve"
+PACKAGES = sorted(path.parent for path in SRC.glob("*/__init__.py") if path.parent.name != "_web")
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
+def test_each_package_says_what_it_is_for(package: Path) -> None:
+    readme = package / "README.md"
+    assert readme.exists(), f"{package.name} has no README.md"
+    text = readme.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 60, "a package's README has at most sixty lines"
+    assert "ust not" in text, "say what the package must not know or do"
+
+
+@pytest.mark.parametrize(
+    "record", sorted((ROOT / "docs/adr").glob("*.md")), ids=lambda path: path.stem
+)
+def test_each_decision_names_its_check(record: Path) -> None:
+    text = record.read_text(encoding="utf-8")
+    assert re.match(r"# \d{4}\. ", text)
+    enforced = text.split("Enforced by:", 1)
+    assert len(enforced) == 2, "name the check that enforces it"
+    for path in re.findall(r"`((?:tests|src|requirements)/[\w./]+)`", enforced[1].split("\n\n")[0]):
+        assert (ROOT / path).exists(), f"{record.name} names {path}, which does not exist"
+
+
+def test_the_troubleshooting_pages_are_up_to_date() -> None:
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        import troubleshooting
+    finally:
+        sys.path.pop(0)
+    for language, target in troubleshooting.TARGETS.items():
+        assert target.read_text(encoding="utf-8") == troubleshooting.page(language), (
+            "run: python tools/troubleshooting.py"
+        )
+
+
+def _pages() -> list[Path]:
+    tracked = subprocess.run(
+        ["git", "ls-files", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    return [ROOT / name for name in tracked if (ROOT / name).exists()]
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    broken = []
+    for page in _pages():
+        for target in re.findall(
+            r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8")
+        ):
+            if not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)} -> {target}")
+    assert not broken, broken
+
+
+def test_every_english_page_has_its_chinese_twin() -> None:
+    missing = [
+        page.name
+        for page in (ROOT / "docs").glob("*.md")
+        if not (ROOT / "docs/zh" / page.name).exists()
+    ]
+    assert not missing, f"no 简体中文 page for {missing}"
