@@ -53,13 +53,14 @@ def _pages() -> list[Path]:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    broken = []
-    for page in _pages():
+    broken = [
+        f"{page.relative_to(ROOT)} -> {target}"
+        for page in _pages()
         for target in re.findall(
             r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text(encoding="utf-8")
-        ):
-            if not (page.parent / target).exists():
-                broken.append(f"{page.relative_to(ROOT)} -> {target}")
+        )
+        if not (page.parent / target).exists()
+    ]
     assert not broken, broken
 
 
