@@ -5,6 +5,7 @@
     │   └── BodyInvalidError       body_invalid          400  never
     ├── UnauthenticatedError       unauthenticated       401  never
     ├── ForbiddenError             forbidden             403  never
+    │   └── PasswordChangeError    password_change_required  403  never
     ├── NotFoundError              not_found             404  never
     ├── MethodError                method_not_allowed    405  never
     ├── ConflictError              conflict              409  now
@@ -12,6 +13,7 @@
     │   └── ExistsError            exists                409  never
     ├── GoneError                  gone                  410  now
     ├── TooLargeError              too_large             413  never
+    ├── MediaTypeError             unsupported_media_type    415  never
     ├── UnsupportedError           unsupported           422  never
     ├── ThrottledError             throttled             429  later
     ├── InternalError              internal              500  later
@@ -87,6 +89,12 @@ class ForbiddenError(AimsError):
     status = 403
 
 
+class PasswordChangeError(ForbiddenError):
+    """The account's first password must be changed before anything else."""
+
+    code = "password_change_required"
+
+
 class NotFoundError(AimsError):
     """There is no such object or path."""
 
@@ -135,6 +143,13 @@ class TooLargeError(AimsError):
 
     code = "too_large"
     status = 413
+
+
+class MediaTypeError(AimsError):
+    """The body's content type or encoding is not one this path reads."""
+
+    code = "unsupported_media_type"
+    status = 415
 
 
 class UnsupportedError(AimsError):

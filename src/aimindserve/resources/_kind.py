@@ -97,6 +97,8 @@ class Kind(Generic[S, T]):
     """(header, dotted path) of the CLI's table."""
     creatable: bool = True
     """Whether the generic route may create it; kinds with a special way in say False."""
+    owned: tuple[str, ...] = ()
+    """Fields of the spec that only the server sets: shown, but refused in every request."""
     validate: Callable[[str, Any, "AnyResource | None"], None] | None = None
     """(name, new spec, old object or None): raises InvalidError for what types cannot say."""
     derive: Derive | None = None

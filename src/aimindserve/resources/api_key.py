@@ -38,4 +38,5 @@ PLUGIN = Kind(
         ("AGE", "metadata.created_at"),
     ),
     creatable=False,
+    owned=("user", "prefix", "expires_at", "allowed_models"),
 )

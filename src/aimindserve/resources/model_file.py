@@ -52,5 +52,6 @@ PLUGIN = Kind(
         ("AGE", "metadata.created_at"),
     ),
     creatable=False,
+    owned=("worker", "model"),
     derive=_derive,
 )

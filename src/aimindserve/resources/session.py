@@ -13,7 +13,10 @@ class SessionSpec(Part):
 
 
 class SessionStatus(Part):
-    """Nothing."""
+    """When it was last used, coarsely: written at most every few minutes."""
+
+    seen_at: float = 0.0
+    """Seconds since the epoch."""
 
 
 PLUGIN = Kind(

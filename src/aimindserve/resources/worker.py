@@ -63,5 +63,6 @@ PLUGIN = Kind(
         ("AGE", "metadata.created_at"),
     ),
     creatable=False,
+    owned=("machine_id",),
     derive=_derive,
 )
