@@ -1,7 +1,7 @@
 """Worker: a machine that runs our agent.
 
 `spec` belongs to people (cordon, labels) and to registration (its credentials); `status.observed`
-is written by the worker, `status.ready` and `status.reason` by the workers controller, from the
+is written by the worker, `status.ready`, `status.evicted` and `status.reason` by the workers controller, from the
 lease.
 """
 
@@ -30,6 +30,8 @@ class WorkerStatus(Part):
 
     ready: bool = False
     reason: Reason | None = None
+    evicted: bool = False
+    """Silent for so long that its instances are replaced elsewhere; it ends when it reports."""
     observed: WorkerObservation | None = None
 
 
