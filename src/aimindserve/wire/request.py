@@ -1,0 +1,206 @@
+"""One request of a client, and the way to answer it.
+
+A handler gets a `Request` as soon as its head is there; a small body is usually complete by then.
+Answer in one of three ways: `respond` (bytes), `start` + `write` + `finish` (a stream), or
+`wire.upstream.relay` (what another server says). All of them are plain calls; `drain` waits.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aimindserve.wire.body import Body, Flow
+from aimindserve.wire.errors import ClientGoneError
+from aimindserve.wire.headers import Field, encode_fields, status_line
+
+TEXT = b"text/plain; charset=utf-8"
+
+
+class Channel(Flow, Protocol):
+    """What a request needs of its connection."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def finished(self, request: "Request") -> None: ...
+
+    def cut(self) -> None: ...
+
+    def may_keep_alive(self) -> bool: ...
+
+    async def drain(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A whole answer as a value."""
+
+    status: int
+    body: bytes = b""
+    content_type: bytes = TEXT
+    headers: tuple[Field, ...] = ()
+
+
+class Request:
+    """Method, target, headers (lower-case names, in order), body, and the answer.
+
+    `target` is the path with its query as sent, always beginning with "/"; nothing is decoded.
+    `peer` is the client's address, empty on a unix socket. `extra` is written into the head of
+    whatever answer follows: encoded header lines, for fields that every answer needs.
+    """
+
+    __slots__ = (
+        "_bodyless",
+        "_channel",
+        "_chunked",
+        "_head",
+        "body",
+        "ended",
+        "extra",
+        "headers",
+        "http_1_0",
+        "keep_alive",
+        "method",
+        "on_disconnect",
+        "on_drain",
+        "on_pressure",
+        "path",
+        "peer",
+        "query",
+        "scheme",
+        "started",
+        "target",
+    )
+
+    def __init__(self, channel: Channel, method: str, target: str, headers: list[Field]) -> None:
+        self._channel = channel
+        self.method = method
+        self.target = target
+        cut = target.find("?")
+        self.path = target if cut < 0 else target[:cut]
+        self.query = "" if cut < 0 else target[cut + 1 :]
+        self.headers = headers
+        self.body: Body
+        self.peer = ""
+        self.scheme = "http"
+        self.http_1_0 = False
+        self.keep_alive = True
+        self.started = False
+        """The head of the answer is on its way; its status can no longer change."""
+        self.ended = False
+        """The answer is complete, or the client is gone."""
+        self.extra = b""
+        self.on_disconnect: Callable[[], None] | None = None
+        """Called once when the client is gone before the answer was complete."""
+        self.on_pressure: Callable[[], None] | None = None
+        """Called when more waits for the client than `write_high_bytes`: stop producing."""
+        self.on_drain: Callable[[], None] | None = None
+        """Called when the client has taken enough of it: go on."""
+        self._chunked = False
+        self._bodyless = False
+        self._head = b""
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first field called `name` (lower case)."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+    def respond(
+        self,
+        status: int,
+        body: bytes = b"",
+        *,
+        content_type: bytes = TEXT,
+        headers: Iterable[Field] = (),
+    ) -> None:
+        """Answer with `body`. Raises RuntimeError when an answer has begun already."""
+        if self.ended:
+            return
+        lines = status_line(status) + b"content-type: %b\r\n" % content_type
+        self.prepare(lines + encode_fields(headers), status, len(body))
+        self.send(body, ended=True)
+
+    def reply(self, reply: Reply) -> None:
+        """Answer with a `Reply`."""
+        self.respond(
+            reply.status, reply.body, content_type=reply.content_type, headers=reply.headers
+        )
+
+    def start(
+        self, status: int, headers: Iterable[Field] = (), *, length: int | None = None
+    ) -> None:
+        """Begin an answer whose body follows in `write`s: of `length` bytes, or chunked."""
+        self.prepare(status_line(status) + encode_fields(headers), status, length)
+        self.send(b"", ended=False)
+
+    def write(self, data: bytes) -> None:
+        """A piece of the body. Does nothing when the client is gone; `drain` tells."""
+        self.send(data, ended=False)
+
+    def finish(self) -> None:
+        """The answer is complete."""
+        self.send(b"", ended=True)
+
+    async def drain(self) -> None:
+        """Wait until a slow client has taken enough. Raises ClientGoneError."""
+        if self.ended:
+            raise ClientGoneError("the client hung up")
+        await self._channel.drain()
+
+    def abort(self) -> None:
+        """Cut the connection: the client sees that the answer is not complete."""
+        if not self.ended:
+            self.ended = True
+            self._channel.cut()
+
+    def prepare(self, head: bytes, status: int, length: int | None) -> None:
+        """Set the head of the answer: status line and encoded fields, without framing. It is
+        written together with the first `send`. For relays, which have the bytes already."""
+        if self.started:
+            raise RuntimeError("an answer to this request has begun already")
+        self.started = True
+        self._bodyless = self.method == "HEAD" or status == 204 or status == 304
+        if not self._channel.may_keep_alive():
+            self.keep_alive = False
+        if length is not None:
+            framing = b"" if status == 204 else b"content-length: %d\r\n" % length
+        elif self.http_1_0:
+            framing, self.keep_alive = b"", False
+        else:
+            framing, self._chunked = b"transfer-encoding: chunked\r\n", not self._bodyless
+        if not self.keep_alive:
+            framing += b"connection: close\r\n"
+        elif self.http_1_0:
+            framing += b"connection: keep-alive\r\n"
+        self._head = b"%b%b%b\r\n" % (head, framing, self.extra)
+
+    def send(self, data: bytes, *, ended: bool) -> None:
+        """Write `data`, with the head before it if that is still to come; `ended` ends the body."""
+        if self.ended:
+            return
+        head, self._head = self._head, b""
+        if self._bodyless:
+            data = b""
+        elif self._chunked:
+            if data:
+                data = b"%b%x\r\n%b\r\n" % (head, len(data), data)
+                head = b""
+            if ended:
+                data += b"0\r\n\r\n"
+        if head:
+            data = head + data
+        if data:
+            self._channel.write(data)
+        if ended:
+            self.ended = True
+            self._channel.finished(self)
+
+    def disconnected(self) -> None:
+        """Called by the connection when the client is gone."""
+        if self.ended:
+            return
+        self.ended = True
+        self.body.fail(ClientGoneError("the client hung up"))
+        if self.on_disconnect is not None:
+            self.on_disconnect()
