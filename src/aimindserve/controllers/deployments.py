@@ -147,9 +147,9 @@ class DeploymentsController:
             if not needs_file(spec.model):
                 return True
             file = find_model_file(self._store, worker.name, spec.model)
-            if file is not None and file.status.observed is not None:
-                if file.status.observed.state is FileState.READY:
-                    return True
+            seen = None if file is None else file.status.observed
+            if seen is not None and seen.state is FileState.READY:
+                return True
         return False
 
     async def _stop(self, instance: Instance) -> None:

@@ -196,4 +196,3 @@ class ControllerLoop:
             error=repr(error),
             exc_info=error if count == 1 and not isinstance(error, ConflictError) else None,
         )
-

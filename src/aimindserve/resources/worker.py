@@ -1,8 +1,8 @@
 """Worker: a machine that runs our agent.
 
 `spec` belongs to people (cordon, labels) and to registration (its credentials); `status.observed`
-is written by the worker, `status.ready`, `status.evicted` and `status.reason` by the workers controller, from the
-lease.
+is written by the worker; `status.ready`, `status.evicted` and `status.reason` by the workers
+controller, from the lease.
 """
 
 from typing import Any
