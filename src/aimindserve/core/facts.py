@@ -75,6 +75,7 @@ class ModelFacts:
     """State that recurrent layers keep for one sequence, all layers together."""
     expert_count: int = 0
     expert_used_count: int = 0
+    expert_feed_forward_length: int = 0
     pooling: str = ""
     """none, mean, cls, last, rank; empty when the model does not pool."""
     token_embedding_bytes: int = 0

@@ -15,14 +15,14 @@ from aimindserve.core.facts import Category, ModelFacts
 from aimindserve.formats.ggml_types import FILE_TYPES, TYPES
 from aimindserve.formats.gguf_header import Header, Read, Skipped, Tensor, read_header
 
-__all__ = ["Header", "Read", "facts", "read_facts", "read_header"]
+__all__ = ["ENCODERS", "Header", "Read", "facts", "read_facts", "read_header"]
 
 LAYERS_MAX = 4_096
 COUNT_MAX = 2**40
 _POOLING = {0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
 _LAYER = re.compile(r"^blk\.(\d{1,6})\.")
 
-_ENCODERS = frozenset(
+ENCODERS = frozenset(
     {
         "bert",
         "eurobert",
@@ -96,6 +96,7 @@ def facts(header: Header) -> ModelFacts:
         recurrent_bytes=_recurrent_bytes(keys, embedding, layers),
         expert_count=keys.count("expert_count"),
         expert_used_count=keys.count("expert_used_count"),
+        expert_feed_forward_length=keys.count("expert_feed_forward_length"),
         pooling=pooling,
         token_embedding_bytes=sizes.token_embedding,
         output_bytes=sizes.output,
@@ -265,6 +266,6 @@ def _recurrent_bytes(keys: _Keys, embedding: int, layers: int) -> int:
 def _categories(architecture: str, pooling: str) -> tuple[Category, ...]:
     if pooling == "rank":
         return (Category.RERANKER,)
-    if pooling in ("mean", "cls", "last") or architecture in _ENCODERS:
+    if pooling in ("mean", "cls", "last") or architecture in ENCODERS:
         return (Category.EMBEDDING,)
     return (Category.LLM,)
