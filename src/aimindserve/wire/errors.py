@@ -1,10 +1,10 @@
 """What can go wrong on a wire.
 
-    WireError
-    ├── ClientGoneError        the client hung up, or was cut
-    ├── BodyTooLargeError      a body passed the limit its reader set
-    ├── BodyBrokenError        a body ended early, was malformed or came too slowly
-    └── UpstreamFailedError    an upstream could not be reached or did not answer properly
+WireError
+├── ClientGoneError        the client hung up, or was cut
+├── BodyTooLargeError      a body passed the limit its reader set
+├── BodyBrokenError        a body ended early, was malformed or came too slowly
+└── UpstreamFailedError    an upstream could not be reached or did not answer properly
 """
 
 from enum import Enum

@@ -33,36 +33,42 @@ class Framing:
 
 
 EMPTY = Framing(0)
+_DECISIVE = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 
 
 def framing_of(method: str, fields: list[Field], *, http_1_0: bool) -> Framing:
     """The framing of a request with these fields (lower-case names). Raises RefusedError."""
-    length: int | None = 0
-    hosts = lengths = codings = 0
-    expects = False
+    found: dict[bytes, list[bytes]] = {}
     for name, value in fields:
-        if name == b"content-length":
-            lengths += 1
-            length = _length(value)
-        elif name == b"host":
-            hosts += 1
-        elif name == b"transfer-encoding":
-            codings += 1
-            if value.strip().lower() != b"chunked":
-                raise RefusedError(400, "The only transfer-encoding understood is chunked.")
-        elif name == b"expect":
-            if value.lower() != b"100-continue":
-                raise RefusedError(417, "The only expectation understood is 100-continue.")
-            expects = True
-    if hosts > 1 or (hosts == 0 and not http_1_0):
+        if name in _DECISIVE:
+            found.setdefault(name, []).append(value)
+    hosts = len(found.get(b"host", ()))
+    if hosts != 1 and not (http_1_0 and hosts == 0):
         raise RefusedError(400, "The request must have exactly one Host field.")
-    if lengths > 1 or codings > 1 or (lengths and codings) or (codings and http_1_0):
-        raise RefusedError(400, "The length of the request's body is ambiguous.")
     if method == "CONNECT":
         raise RefusedError(405, "This server is no proxy.")
+    lengths = found.get(b"content-length", ())
+    codings = found.get(b"transfer-encoding", ())
+    if not lengths and not codings:
+        return EMPTY
+    if len(lengths) + len(codings) > 1 or (codings and http_1_0):
+        raise RefusedError(400, "The length of the request's body is ambiguous.")
+    expects = any(_expects_continue(value) for value in found.get(b"expect", ()))
     if codings:
+        _check_coding(codings[0])
         return Framing(None, expects)
-    return Framing(length, expects) if length else EMPTY
+    return Framing(_length(lengths[0]), expects)
+
+
+def _check_coding(value: bytes) -> None:
+    if value.strip().lower() != b"chunked":
+        raise RefusedError(400, "The only transfer-encoding understood is chunked.")
+
+
+def _expects_continue(value: bytes) -> bool:
+    if value.strip().lower() != b"100-continue":
+        raise RefusedError(417, "The only expectation understood is 100-continue.")
+    return True
 
 
 def _length(value: bytes) -> int:

@@ -89,7 +89,7 @@ class Request:
         self.ended = False
         """The answer is complete, or the client is gone."""
         self.extra = b""
-        self.on_disconnect: Callable[[], None] | None = None
+        self.on_disconnect: Callable[[], object] | None = None
         """Called once when the client is gone before the answer was complete."""
         self.on_pressure: Callable[[], None] | None = None
         """Called when more waits for the client than `write_high_bytes`: stop producing."""
@@ -160,7 +160,7 @@ class Request:
         if self.started:
             raise RuntimeError("an answer to this request has begun already")
         self.started = True
-        self._bodyless = self.method == "HEAD" or status == 204 or status == 304
+        self._bodyless = self.method == "HEAD" or status in {204, 304}
         if not self._channel.may_keep_alive():
             self.keep_alive = False
         if length is not None:
@@ -195,6 +195,11 @@ class Request:
         if ended:
             self.ended = True
             self._channel.finished(self)
+
+    def ask_for_body(self) -> None:
+        """Called when somebody begins to read a body whose client waits for 100 Continue."""
+        if not self.started and not self.ended:
+            self._channel.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def disconnected(self) -> None:
         """Called by the connection when the client is gone."""

@@ -62,6 +62,8 @@ class Server:
         self._clock = clock
         self._tasks = TaskSupervisor(clock)
         self._listener: asyncio.Server | None = None
+        self.port = 0
+        """The TCP port it listens on; 0 before `start` and on a unix socket."""
         self._shared = Shared(
             handler=handler,
             limits=config.limits,
@@ -70,13 +72,6 @@ class Server:
             scheme="https" if config.tls is not None else "http",
             now=clock.monotonic(),
         )
-
-    @property
-    def port(self) -> int:
-        """The TCP port it listens on; 0 on a unix socket."""
-        if self._listener is None or self._config.unix_path is not None:
-            return 0
-        return int(self._listener.sockets[0].getsockname()[1])
 
     @property
     def connections(self) -> int:
@@ -100,6 +95,7 @@ class Server:
                 reuse_port=config.reuse_port or None,
                 backlog=BACKLOG,
             )
+            self.port = int(self._listener.sockets[0].getsockname()[1])
         self._tasks.keep_running(self._sweep, name="wire.server.sweep")
 
     async def stop(self, grace_s: float | None = None) -> None:
@@ -107,6 +103,7 @@ class Server:
         if self._listener is not None:
             self._listener.close()
         limit_s = self._config.limits.drain_s if grace_s is None else grace_s
+        self._shared.draining = True
         for connection in list(self._shared.connections):
             connection.drain_and_close()
         deadline = self._clock.monotonic() + limit_s

@@ -1,0 +1,228 @@
+"""From bytes to requests: llhttp's callbacks, with the limits and the strictness around them.
+
+llhttp (through httptools) in its strict mode parses; what it lets pass but two servers could read
+differently is refused in `framing`. Raises `RefusedError`; writes nothing and keeps no timer.
+
+            first byte          head complete        body complete
+    IDLE ──────────────▶ HEAD ────────────────▶ BODY ──────────────▶ IDLE
+"""
+
+from collections import deque
+from enum import Enum
+from typing import Any, cast
+
+import httptools
+
+from aimindserve.wire.body import Body
+from aimindserve.wire.errors import BodyTooLargeError
+from aimindserve.wire.framing import Framing, RefusedError, clean_target, framing_of
+from aimindserve.wire.limits import Limits
+from aimindserve.wire.request import Channel, Request
+
+
+class Phase(Enum):
+    """Where the message being received stands."""
+
+    IDLE = "idle"
+    HEAD = "head"
+    BODY = "body"
+
+
+class Intake:
+    """Parses what one client sends. `ready` holds the requests whose heads are complete."""
+
+    __slots__ = (
+        "_channel",
+        "_fields",
+        "_fields_bytes",
+        "_junk",
+        "_limits",
+        "_mark",
+        "_now",
+        "_parser",
+        "_peer",
+        "_scheme",
+        "_skip",
+        "_url",
+        "incoming",
+        "phase",
+        "ready",
+        "since",
+    )
+
+    def __init__(self, channel: Channel, limits: Limits, now: float) -> None:
+        self._channel = channel
+        self._limits = limits
+        self._now = now
+        self._peer = ""
+        self._scheme = "http"
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self.phase = Phase.HEAD  # a fresh connection owes us a request
+        self.since = now
+        """When the phase began; by the server's coarse clock."""
+        self.ready: deque[Request] = deque()
+        self.incoming: Request | None = None
+        """The request whose body is arriving."""
+        self._url = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._fields_bytes = 0
+        self._junk = 0
+        """Bytes since the last byte of a head or body that counted: chunk extensions, trailers,
+        and unfinished fields, which llhttp keeps to itself without limit."""
+        self._skip = False
+        self._mark = (now, 0)
+
+    def identify(self, peer: str, scheme: str) -> None:
+        """Who is at the other end, and how it came."""
+        self._peer = peer
+        self._scheme = scheme
+
+    def feed(self, data: bytes, now: float) -> None:
+        """Take in what was read. Raises RefusedError: parse nothing more after it."""
+        self._now = now
+        if self.phase is Phase.IDLE:
+            self._begin()
+        self._junk += len(data)
+        self._parse(data)
+        if self._junk > self._limits.head_bytes and self._between_counts():
+            raise RefusedError(
+                431 if self.phase is Phase.HEAD else 400, "The header fields are too large."
+            )
+
+    def close(self) -> None:
+        """Break the cycle between the parser and this object."""
+        self._parser = None
+
+    def mark_body(self, now: float) -> None:
+        """Measure the rate of the body from here on."""
+        self._now = now
+        self._mark = (now, self.incoming.body.size if self.incoming is not None else 0)
+
+    def overdue(self, now: float) -> str:
+        """Why the client is too slow, as a sentence; empty when it is not."""
+        limits = self._limits
+        if self.phase is Phase.HEAD and now - self.since > limits.head_timeout_s:
+            return "The request's header fields did not arrive in time."
+        since, size = self._mark
+        if self.incoming is None or now - since < limits.body_window_s:
+            return ""
+        if self.incoming.body.size - size < limits.body_rate_bytes_s * limits.body_window_s:
+            return "The request's body arrives too slowly."
+        self.mark_body(now)
+        return ""
+
+    # llhttp's callbacks
+
+    def on_url(self, url: bytes) -> None:
+        if self.phase is Phase.IDLE:  # sent ahead, in one piece with the request before
+            self._begin()
+        self._url += url
+        if len(self._url) > self._limits.target_bytes:
+            raise RefusedError(414, "The request's path and query are too long.")
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._skip:
+            return
+        limits = self._limits
+        self._fields_bytes += len(name) + len(value) + 4
+        if self._fields_bytes > limits.head_bytes or len(self._fields) >= limits.head_fields:
+            raise RefusedError(431, "The request has too many or too large header fields.")
+        if self.phase is Phase.HEAD:  # else it is a trailer, which nobody needs
+            self._fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        if self._skip:
+            return
+        parser, limits, fields = self._parser, self._limits, self._fields
+        version = parser.get_http_version()
+        if version not in ("1.1", "1.0"):
+            raise RefusedError(505, "This server speaks HTTP/1.1.")
+        method: str = parser.get_method().decode()
+        framing = framing_of(method, fields, http_1_0=version == "1.0")
+        if framing.length is not None and framing.length > limits.body_bytes:
+            raise RefusedError(413, f"The body is larger than {limits.body_bytes} bytes.")
+        if len(self.ready) >= limits.pipelined:
+            raise RefusedError(503, "Too many requests were sent ahead on this connection.")
+        request = Request(self._channel, method, clean_target(self._url), fields)
+        request.peer = self._peer
+        request.scheme = self._scheme
+        request.http_1_0 = version == "1.0"
+        request.keep_alive = parser.should_keep_alive()
+        request.body = Body(
+            self._channel, framing.length, limits.body_bytes, limits.body_buffer_bytes
+        )
+        self._url, self._fields, self._junk = b"", [], 0
+        self.incoming = request
+        self.ready.append(request)
+        if framing.has_body:
+            self._expect_body(request, framing)
+
+    def on_body(self, data: bytes) -> None:
+        self._junk = 0
+        if self.incoming is not None:
+            try:
+                self.incoming.body.receive(data)
+            except BodyTooLargeError as error:
+                raise RefusedError(413, f"The body is larger than {error.limit} bytes.") from error
+
+    def on_message_complete(self) -> None:
+        if self.incoming is not None and not self._parser.should_upgrade():
+            self._complete(self.incoming)  # an upgrade goes on in `_decline_upgrade`
+
+    # Inside
+
+    def _begin(self) -> None:
+        self.phase = Phase.HEAD
+        self.since = self._now
+
+    def _between_counts(self) -> bool:
+        return self.phase is not Phase.IDLE
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserCallbackError as error:
+            if error.__context__ is None:
+                raise
+            raise error.__context__ from None
+        except httptools.HttpParserUpgrade as upgrade:
+            self._decline_upgrade(data, cast("int", upgrade.args[0]))
+        except httptools.HttpParserError as error:
+            raise RefusedError(400, f"This is not a proper HTTP/1.1 request: {error}.") from error
+
+    def _decline_upgrade(self, data: bytes, offset: int) -> None:
+        """Go on in HTTP/1.1 with a request that offered an upgrade (some clients offer h2c with
+        every request). llhttp has skipped its body, so a fresh parser is told of its framing."""
+        request = self.incoming
+        if request is None:
+            raise RefusedError(400, "This is not a proper HTTP/1.1 request.")
+        framing = framing_of(request.method, request.headers, http_1_0=request.http_1_0)
+        self._parser = httptools.HttpRequestParser(self)
+        if framing.has_body:
+            head = (
+                b"transfer-encoding: chunked"
+                if framing.length is None
+                else b"content-length: %d" % framing.length
+            )
+            self._skip = True
+            self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n%b\r\n\r\n" % head)
+            self._skip, self._url = False, b""
+        else:
+            self._complete(request)
+        if data[offset:]:
+            self._parse(data[offset:])
+
+    def _expect_body(self, request: Request, framing: Framing) -> None:
+        self.phase = Phase.BODY
+        self.since = self._now
+        self._mark = (self._now, 0)
+        if framing.expects_continue:
+            request.body.before_first_reader(request.ask_for_body)
+
+    def _complete(self, request: Request) -> None:
+        self.incoming = None
+        self.phase = Phase.IDLE
+        self.since = self._now
+        self._junk = self._fields_bytes = 0
+        self._fields = []
+        request.body.finish()
