@@ -1,7 +1,7 @@
 """The reference pages of the settings, made from their declarations, in English and 简体中文.
 
 `python -m aimindserve.boot.reference DIRECTORY` writes `reference/settings.md` and
-`zh/reference/settings.md` below it; a test compares them.
+`zh/reference/settings.md` below it; with `--check` it compares instead and fails on a difference.
 """
 
 import json
@@ -155,12 +155,22 @@ def example_file(words: Words = _ENGLISH) -> str:
     return "\n".join(lines) + "\n"
 
 
-def main(directory: Path) -> None:
+def write(directory: Path) -> None:
     """Write the pages below `directory`."""
     for language, name in PAGES.items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page(language), encoding="utf-8")
+
+
+def stale(directory: Path) -> list[str]:
+    """The pages below `directory` that are missing or differ from what would be written."""
+    return [
+        name
+        for language, name in PAGES.items()
+        if not (directory / name).is_file()
+        or (directory / name).read_text(encoding="utf-8") != page(language)
+    ]
 
 
 def _table(section: str, words: Words, language: str) -> Iterator[str]:
@@ -200,4 +210,8 @@ def _example(item: Declared) -> str:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    target = Path(sys.argv[-1])
+    if "--check" not in sys.argv:
+        write(target)
+    elif old := stale(target):
+        sys.exit(f"{', '.join(old)}: not as declared; run `make docs`")
