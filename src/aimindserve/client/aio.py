@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeVar, overload
 
-import httpx
 from typing_extensions import Self
 
 from aimindserve.client import calls, objects
@@ -31,6 +30,7 @@ from aimindserve.client.exchange import (
     stream_arguments,
 )
 from aimindserve.client.objects import Document, Event, Login, LogQuery, NewKey
+from aimindserve.client.quick import httpx
 from aimindserve.client.waiting import Outcome, Progress, Waiting, check, timed_out
 from aimindserve.client.watching import PATH as WATCH_PATH
 from aimindserve.client.watching import SILENCE_MAX_S, Follow, chunk_of

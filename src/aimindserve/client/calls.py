@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any, Generic, TypeVar, cast
 from urllib.parse import quote
 
-from aimindserve.client import types
 from aimindserve.client.objects import (
     API_KEY,
     Document,
@@ -214,8 +213,7 @@ def _new_key(answer: Answer) -> NewKey:
     document = body.get("object") or body.get("api_key") or body
     if not isinstance(key, str):
         raise UpstreamError("The server made a key but did not tell it.")
-    made: Object[types.ApiKeySpec, types.Nothing] = Object(API_KEY, _document(document))
-    return NewKey(key, made)
+    return NewKey(key, Object(API_KEY, _document(document)))
 
 
 def _document(value: Any) -> Document:

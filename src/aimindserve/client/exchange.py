@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import httpx
-
 from aimindserve import __version__
 from aimindserve.client.calls import COOKIE, Answer, Call, encode
 from aimindserve.client.errors import from_answer, not_ours
+from aimindserve.client.quick import httpx
 from aimindserve.core.errors import InvalidError, UpstreamError
 
 R = TypeVar("R")

@@ -3,12 +3,15 @@
 The view is made when asked for: a program that only prints documents never pays for it.
 """
 
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-from aimindserve.client import types
 from aimindserve.core.errors import UpstreamError
+
+if TYPE_CHECKING:
+    from aimindserve.client import types
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -17,21 +20,41 @@ Document = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class KindOf(Generic[S, T]):
-    """A kind as clients know it: its words in paths and documents, and its types."""
+    """A kind as clients know it: its words in paths and documents, and the names of its types."""
 
     name: str
     plural: str
-    spec: type[S]
-    status: type[T]
+    spec_name: str = ""
+    status_name: str = "Nothing"
+
+    @property
+    def spec(self) -> type[S]:
+        """The class of its specs."""
+        return _type(self.spec_name)
+
+    @property
+    def status(self) -> type[T]:
+        """The class of its statuses."""
+        return _type(self.status_name)
 
 
-DEPLOYMENT = KindOf("deployment", "deployments", types.DeploymentSpec, types.DeploymentStatus)
-INSTANCE = KindOf("instance", "instances", types.InstanceSpec, types.InstanceStatus)
-WORKER = KindOf("worker", "workers", types.WorkerSpec, types.WorkerStatus)
-MODEL_FILE = KindOf("model-file", "model-files", types.ModelFileSpec, types.ModelFileStatus)
-ROUTE = KindOf("route", "routes", types.RouteSpec, types.RouteStatus)
-USER = KindOf("user", "users", types.UserSpec, types.Nothing)
-API_KEY = KindOf("api-key", "api-keys", types.ApiKeySpec, types.Nothing)
+DEPLOYMENT: "KindOf[types.DeploymentSpec, types.DeploymentStatus]" = KindOf(
+    "deployment", "deployments", "DeploymentSpec", "DeploymentStatus"
+)
+INSTANCE: "KindOf[types.InstanceSpec, types.InstanceStatus]" = KindOf(
+    "instance", "instances", "InstanceSpec", "InstanceStatus"
+)
+WORKER: "KindOf[types.WorkerSpec, types.WorkerStatus]" = KindOf(
+    "worker", "workers", "WorkerSpec", "WorkerStatus"
+)
+MODEL_FILE: "KindOf[types.ModelFileSpec, types.ModelFileStatus]" = KindOf(
+    "model-file", "model-files", "ModelFileSpec", "ModelFileStatus"
+)
+ROUTE: "KindOf[types.RouteSpec, types.RouteStatus]" = KindOf(
+    "route", "routes", "RouteSpec", "RouteStatus"
+)
+USER: "KindOf[types.UserSpec, types.Nothing]" = KindOf("user", "users", "UserSpec")
+API_KEY: "KindOf[types.ApiKeySpec, types.Nothing]" = KindOf("api-key", "api-keys", "ApiKeySpec")
 
 KINDS: Mapping[str, KindOf[Any, Any]] = {
     kind.name: kind for kind in (DEPLOYMENT, INSTANCE, WORKER, MODEL_FILE, ROUTE, USER, API_KEY)
@@ -85,9 +108,9 @@ class Object(Generic[S, T]):
 
 
 AnyObject = Object[Any, Any]
-Deployment = Object[types.DeploymentSpec, types.DeploymentStatus]
-Instance = Object[types.InstanceSpec, types.InstanceStatus]
-Worker = Object[types.WorkerSpec, types.WorkerStatus]
+Deployment: TypeAlias = "Object[types.DeploymentSpec, types.DeploymentStatus]"
+Instance: TypeAlias = "Object[types.InstanceSpec, types.InstanceStatus]"
+Worker: TypeAlias = "Object[types.WorkerSpec, types.WorkerStatus]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +147,7 @@ class NewKey:
     """An API key just made. `key` is shown this once and never again."""
 
     key: str
-    object: Object[types.ApiKeySpec, types.Nothing]
+    object: "Object[types.ApiKeySpec, types.Nothing]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,8 +195,14 @@ def convert(value: Any, into: type[S]) -> S:
         ) from error
 
 
+def _type(name: str) -> Any:
+    """A class of `types`, or plain data for kinds this client does not know."""
+    types = importlib.import_module("aimindserve.client.types")
+    return getattr(types, name) if name else dict[str, Any]
+
+
 def known(document: Document) -> AnyObject:
     """The object of any kind; kinds of newer servers get open types."""
     name = str(document.get("kind") or "")
-    kind = KINDS.get(name) or KindOf(name, f"{name}s", dict[str, Any], dict[str, Any])
+    kind = KINDS.get(name) or KindOf[Any, Any](name, f"{name}s", "", "")
     return Object(kind, document)

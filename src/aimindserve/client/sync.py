@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, TypeVar, overload
 
-import httpx
 from typing_extensions import Self
 
 from aimindserve.client import calls, objects
@@ -32,11 +31,11 @@ from aimindserve.client.exchange import (
     stream_arguments,
 )
 from aimindserve.client.objects import Document, Event, Login, LogQuery, NewKey
+from aimindserve.client.quick import httpx
 from aimindserve.client.waiting import Outcome, Progress, Waiting, check, timed_out
 from aimindserve.client.watching import PATH as WATCH_PATH
 from aimindserve.client.watching import SILENCE_MAX_S, Follow, chunk_of
 from aimindserve.core.errors import GoneError, InternalError, UnavailableError, UpstreamError
-from aimindserve.kit.clock import SystemClock
 
 R = TypeVar("R")
 LOG_SILENCE_S = 3600.0
@@ -60,7 +59,6 @@ class Client:
         self._credentials = Credentials(api_key, session)
         options = session_options(self.server_url, timeout_s, verify=verify)
         self._http = httpx.Client(**options, transport=transport)
-        self._clock = SystemClock()
         self._never = threading.Event()
         self.deployments = Collection(Calls(objects.DEPLOYMENT), self.send, self.watch)
         self.instances = Collection(Calls(objects.INSTANCE), self.send, self.watch)
@@ -207,11 +205,13 @@ class Client:
 
         Raises NotFoundError, TargetFailedError, CannotScheduleError, WaitTimeoutError.
         """
-        waiting = Waiting(deployment, generation)
-        deadline = self._clock.monotonic() + timeout_s
+        from aimindserve.kit.clock import SystemClock
+
+        waiting, clock = Waiting(deployment, generation), SystemClock()
+        deadline = clock.monotonic() + timeout_s
         for event in self.watch("deployments", "instances", idle_s=1.0):
             waiting.apply(event)
-            now = self._clock.monotonic()
+            now = clock.monotonic()
             progress = waiting.progress(now)
             if seen is not None:
                 seen(progress)
