@@ -276,6 +276,12 @@ def render(code: str, params: Mapping[str, Any], language: str) -> str:
     return _fill(row.zh if language.startswith("zh") else row.en, params)
 
 
+def render_fix(code: str, params: Mapping[str, Any], language: str) -> str:
+    """What to do about `code`, in `language` (en or zh), with its braces filled."""
+    row = text(code)
+    return _fill(row.fix_zh if language.startswith("zh") else row.fix_en, params)
+
+
 class _Missing(dict[str, Any]):
     def __missing__(self, key: str) -> str:
         return "?"
