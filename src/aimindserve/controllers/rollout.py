@@ -65,11 +65,7 @@ def next_steps(aim: Aim, copies: Sequence[Copy]) -> Steps:
     stop = [*idle]
     stop += _least_useful(new, len(new) - aim.replicas)
     stop += _least_useful(astray, len(astray) + _ready(new) - aim.replicas)
-    spare = max(
-        len(old) + _ready(new) - aim.replicas,
-        len(old) + len(new) - aim.replicas - aim.surge,
-    )
-    retired = _least_useful(old, spare)
+    retired = _least_useful(old, len(old) + _ready(new) - aim.replicas)
     cramped = _is_cramped(new, old, retired, copies)
     if cramped and aim.make_room:
         retired = _least_useful(old, 1)

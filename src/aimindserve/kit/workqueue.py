@@ -21,6 +21,8 @@ from aimindserve.kit.tasks import TaskSupervisor
 
 log = get_logger("workqueue")
 
+_NEVER = float("inf")
+
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
@@ -70,13 +72,13 @@ class WorkQueue:
         self._queued: set[str] = set()
         self._running: set[str] = set()
         self._again: set[str] = set()
-        self._due: dict[str, float] = {}
+        self._due: dict[str, tuple[float, int]] = {}
         self._heap: list[tuple[float, int, str]] = []
         self._sequence = 0
         self._failures: dict[str, int] = {}
         self._filled = asyncio.Event()
         self._timer: asyncio.Task[None] | None = None
-        self._timer_due = float("inf")
+        self._timer_due = _NEVER
         self._added = self._retries = self._dropped = 0
 
     def add(self, key: str) -> None:
@@ -106,13 +108,13 @@ class WorkQueue:
             self.add(key)
             return
         due = self._clock.monotonic() + delay_s
-        if key in self._queued or self._due.get(key, float("inf")) <= due:
+        if key in self._queued or self._due.get(key, (_NEVER, 0))[0] <= due:
             return
         if key not in self._due and len(self._due) >= self._limits.keys_max:
             self._drop(key)
             return
-        self._due[key] = due
         self._sequence += 1
+        self._due[key] = (due, self._sequence)
         heapq.heappush(self._heap, (due, self._sequence, key))
         self._compact()
         self._arm()
@@ -169,7 +171,7 @@ class WorkQueue:
     def _compact(self) -> None:
         """Drop entries whose key has run or got another time since; they would pile up."""
         if len(self._heap) > 2 * len(self._due) + 64:
-            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+            self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[:2]]
             heapq.heapify(self._heap)
 
     def _arm(self) -> None:
@@ -183,11 +185,11 @@ class WorkQueue:
     async def _alarm(self, due: float) -> None:
         await self._clock.sleep(due - self._clock.monotonic())
         self._timer = None
-        self._timer_due = float("inf")
+        self._timer_due = _NEVER
         now = self._clock.monotonic()
         while self._heap and self._heap[0][0] <= now:
-            moment, _, key = heapq.heappop(self._heap)
-            if self._due.get(key) == moment:
+            moment, number, key = heapq.heappop(self._heap)
+            if self._due.get(key) == (moment, number):
                 del self._due[key]
                 self.add(key)
         self._arm()
