@@ -1,0 +1,287 @@
+"""The worker agent: sync -> decide -> perform -> report, for ever.
+
+It never acts on the desired set before it has received one in this life: engines that outlived an
+agent run on until the server says what is wanted. Without the server it goes on with the last set.
+Deciding is `decide`, doing is `perform`, telling is `tell`; this file only turns the wheel.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+
+from aimindserve.accelerators.base import Accelerator, Host
+from aimindserve.backends.base import Backend
+from aimindserve.core.errors import AimsError
+from aimindserve.core.launch import Assignment, DesiredSet
+from aimindserve.core.reason import Reason
+from aimindserve.kit.clock import Clock
+from aimindserve.kit.log import get_logger
+from aimindserve.kit.tasks import TaskSupervisor
+from aimindserve.runtimes.base import Runtime
+from aimindserve.sources.base import Source
+from aimindserve.worker.alarm import Alarm
+from aimindserve.worker.board import (
+    Board,
+    Checked,
+    Event,
+    Forgot,
+    Looked,
+    NotStarted,
+    NotStopped,
+)
+from aimindserve.worker.config import WorkerConfig
+from aimindserve.worker.decide import (
+    Action,
+    Check,
+    Look,
+    Start,
+    Stop,
+    attend,
+    decide,
+    may_start,
+    next_time,
+)
+from aimindserve.worker.edges import Edges
+from aimindserve.worker.follow import follow
+from aimindserve.worker.launch import Bench
+from aimindserve.worker.link import ServerLink
+from aimindserve.worker.membership import Membership
+from aimindserve.worker.observed import FileSeen, Moment, Observed
+from aimindserve.worker.perform import Means, Performer
+from aimindserve.worker.recall import kept_courses, recall
+from aimindserve.worker.state import AgentState
+from aimindserve.worker.survey import Survey
+from aimindserve.worker.tell import Teller, Telling
+
+log = get_logger("worker")
+
+IDLE_S = 5.0
+"""At the latest after this long everything is looked at again: ports become free unannounced."""
+TIDY_S = 5.0
+
+
+class Agent:
+    """One worker of a cluster. `await run()` until cancelled."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - a composition root hands in every part by name
+        self,
+        config: WorkerConfig,
+        link: ServerLink,
+        runtime: Runtime,
+        backends: Mapping[str, Backend],
+        accelerators: Mapping[str, Accelerator],
+        sources: Mapping[str, Source],
+        clock: Clock,
+        host: Host,
+        *,
+        edges: Edges | None = None,
+    ) -> None:
+        if edges is None:
+            from aimindserve.worker.machine import real_edges
+
+            edges = real_edges(config, accelerators, sources, clock, host)
+        self._config = config
+        self._clock = clock
+        self._runtime = runtime
+        self._backends = backends
+        self._accelerators = accelerators
+        self._edges = edges
+        self._tasks = TaskSupervisor(clock)
+        self._alarm = Alarm(clock, self._tasks, "worker.step")
+        self._desired: DesiredSet | None = None
+        self.board = Board(config.service_port_range)
+        self.survey = Survey(edges.machine, clock)
+        self.membership = Membership(config, link, clock, edges.jitter)
+        self._link = link
+        self._teller = Teller(
+            Telling(
+                config=config,
+                link=link,
+                clock=clock,
+                membership=self.membership,
+                board=self.board,
+                survey=self.survey,
+                jitter=edges.jitter,
+                address=lambda: config.ip or edges.machine.address(config.server_url),
+            ),
+            Alarm(clock, self._tasks, "worker.report"),
+        )
+        self._performer = Performer(
+            Means(
+                edges=edges,
+                runtime=runtime,
+                board=self.board,
+                bench=self._bench,
+                assignments=self._assignments,
+                oom_kills=edges.machine.oom_kills,
+            )
+        )
+
+    @property
+    def name(self) -> str:
+        """What the server calls this worker; the wished name before it has said so."""
+        identity = self.membership.identity
+        return self._config.name if identity is None else identity.name
+
+    @property
+    def desired(self) -> DesiredSet | None:
+        """The set acted upon; None until one was received in this life."""
+        return self._desired
+
+    async def run(self) -> None:
+        """Work until cancelled; then end in order.
+
+        Raises ConflictError when another agent uses the same directory, UnauthenticatedError or
+        ExistsError when this machine may not join, OSError when a port is taken.
+        """
+        self._edges.memory.lock()
+        try:
+            await self._recall()
+            await self.membership.join()
+            await self.survey.refresh(self.name)
+            await self._greet()
+            await self._work()
+        finally:
+            await self._end()
+
+    def suspect(self, token: str) -> None:
+        """A process did not answer a request: check it now instead of at its next turn."""
+        self.board.suspect(token)
+        self._alarm.ring()
+
+    async def _work(self) -> None:
+        keep = self._tasks.keep_running
+        keep(self._follow, name="worker.follow")
+        keep(self._teller.run, name="worker.report")
+        keep(lambda: self.survey.watch(self.name), name="worker.survey")
+        keep(self._tidy, name="worker.tidy")
+        while True:
+            pause_s = self._step()
+            await self._alarm.wait(pause_s)
+
+    def _step(self) -> float:
+        """Start everything that is due; how long until something may be due again."""
+        now = self._clock.monotonic()
+        observed = self._observe(now)
+        actions: tuple[Action, ...]
+        if self._desired is None:
+            actions = attend(observed, now)
+        else:
+            actions = decide(self._desired, observed, now)
+        for action in actions:
+            self.board.mark(action)
+            self._tasks.spawn(self._do(action), name=f"worker.{type(action).__name__.lower()}")
+        self._teller.look(self._desired)
+        due = next_time(self._desired, self.board.snapshot(), now)
+        return IDLE_S if due is None else min(IDLE_S, due - now)
+
+    def _observe(self, now: float) -> Observed:
+        observed = self.board.snapshot()
+        wanted = () if self._desired is None else self._desired.instances
+        if any(may_start(assignment, observed, now) for assignment in wanted):
+            first, last = self._config.service_port_range
+            return replace(observed, taken=self._edges.ports.taken(first, last))
+        return observed
+
+    async def _do(self, action: Action) -> None:
+        # Supervision point: a defect while performing must not leave its instance marked as busy
+        # for ever, so every action ends in an event.
+        try:
+            if isinstance(action, Start):
+                await self._persist()
+            event = await self._performer.perform(action)
+        except Exception as error:
+            log.error("action.failed", action=type(action).__name__, exc_info=error)
+            event = _broken(action, error)
+        now = Moment(self._clock.monotonic(), self._clock.now())
+        self.board.apply(event, now, self._edges.jitter())
+        if not isinstance(event, (Checked, Looked)):
+            await self._persist()
+        self._alarm.ring()
+
+    async def _follow(self) -> None:
+        await follow(self._link, self.membership, self._clock, self._edges.jitter, self._receive)
+
+    def _receive(self, desired: DesiredSet) -> None:
+        self._desired = desired
+        self._alarm.ring()
+
+    async def _greet(self) -> None:
+        """Check adopted engines before the first report: who was ready still is, without a gap."""
+        for action in attend(self.board.snapshot(), self._clock.monotonic()):
+            self.board.mark(action)
+            await self._do(action)
+
+    async def _tidy(self) -> None:
+        while True:
+            await self._clock.sleep(TIDY_S)
+            living = [(p.handle.instance, p.handle.run) for p in self.board.processes.values()]
+            await self._edges.logs.tidy(living)
+
+    async def _recall(self) -> None:
+        """Take up what an agent before this one left: who we are, and which engines live."""
+        state = self._edges.memory.load()
+        self.membership.machine_id = state.machine_id
+        self.membership.identity = state.identity
+        self.membership.keep = self._persist
+        now = Moment(self._clock.monotonic(), self._clock.now())
+        recall(self.board, state, await self._runtime.recover(), now)
+        for process in self.board.processes.values():
+            log.info("engine.adopted", instance=process.handle.instance, pid=process.handle.pid)
+
+    async def _persist(self) -> None:
+        await self._edges.memory.save(
+            AgentState(
+                machine_id=self.membership.machine_id,
+                identity=self.membership.identity,
+                courses=kept_courses(self.board),
+            )
+        )
+
+    async def _end(self) -> None:
+        await self._tasks.aclose()
+        if self._config.stop_engines_on_exit and self.membership.identity is not None:
+            await self._teller.farewell()
+            await self._stop_all()
+        self._edges.memory.unlock()
+
+    async def _stop_all(self) -> None:
+        """End every engine of ours, also one whose start was under way a moment ago."""
+        handles = {handle.token: handle for handle in await self._runtime.recover()}
+        handles.update((p.token, p.handle) for p in self.board.processes.values())
+        graces = {p.token: p.grace_s for p in self.board.processes.values()}
+        ends = (
+            self._runtime.stop(handle, graces.get(token, 10.0)) for token, handle in handles.items()
+        )
+        for result in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(result, AimsError):
+                log.error("engine.not_stopped", error=result.message)
+            elif isinstance(result, BaseException):
+                raise result
+
+    def _bench(self) -> Bench:
+        return Bench(
+            worker=self.name,
+            backends=self._backends,
+            accelerators=self._accelerators,
+            devices=self.survey.devices,
+            cpu_count=self.survey.inventory.cpu_count,
+        )
+
+    def _assignments(self) -> Mapping[str, Assignment]:
+        wanted = () if self._desired is None else self._desired.instances
+        return {assignment.instance: assignment for assignment in wanted}
+
+
+def _broken(action: Action, error: Exception) -> Event:
+    """The event that ends an action which failed in a way nobody foresaw."""
+    reason = Reason("launch_failed", {"detail": repr(error)})
+    if isinstance(action, Start):
+        return NotStarted(action, reason)
+    if isinstance(action, Stop):
+        return NotStopped(action)
+    if isinstance(action, Check):
+        return Checked(action)
+    if isinstance(action, Look):
+        return Looked(action, FileSeen())
+    return Forgot(action)

@@ -1,0 +1,170 @@
+"""Carrying out one action: the only place where a decision becomes I/O. Each ends in one event."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from aimindserve.core.errors import AimsError
+from aimindserve.core.launch import Assignment
+from aimindserve.core.reason import Reason
+from aimindserve.core.report import FileObservation, FileState
+from aimindserve.kit.log import get_logger
+from aimindserve.kit.secrets import new_secret
+from aimindserve.runtimes.base import Exited, Handle, RunPlace, Runtime
+from aimindserve.worker import classify
+from aimindserve.worker.board import (
+    Board,
+    Checked,
+    Event,
+    Forgot,
+    Looked,
+    NotStarted,
+    NotStopped,
+    Started,
+    Stopped,
+)
+from aimindserve.worker.decide import Action, Check, Look, Start, Stop
+from aimindserve.worker.edges import Edges
+from aimindserve.worker.launch import Bench, Launch, first_rank, prepare
+from aimindserve.worker.life import Answer
+from aimindserve.worker.observed import Health
+
+log = get_logger("worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a performer works with."""
+
+    edges: Edges
+    runtime: Runtime
+    board: Board
+    bench: Callable[[], Bench]
+    assignments: Callable[[], Mapping[str, Assignment]]
+    """What is wanted now, by instance: to mask what users put into an engine's environment."""
+    oom_kills: Callable[[], int]
+    """How many processes this system has killed for memory so far."""
+
+
+class Performer:
+    """Does what was decided."""
+
+    def __init__(self, means: Means) -> None:
+        self._means = means
+        self._edges = means.edges
+        self._runtime = means.runtime
+        self._ooms: dict[str, int] = {}
+
+    async def perform(self, action: Action) -> Event:
+        """Carry out `action`. Expected failures are events; anything else is raised."""
+        if isinstance(action, Start):
+            return await self._start(action)
+        if isinstance(action, Stop):
+            return await self._stop(action)
+        if isinstance(action, Check):
+            return await self._check(action)
+        if isinstance(action, Look):
+            worker = self._means.bench().worker
+            before = self._means.board.files.get(action.model)
+            return Looked(action, await self._edges.files.look(worker, action.model, before))
+        return Forgot(action)
+
+    async def _start(self, action: Start) -> Event:
+        wanted = action.assignment
+        bench = self._means.bench()
+        whom = classify.Whom(bench.worker, wanted.instance)
+        place = self._place(action, bench)
+        try:
+            launch = prepare(wanted, self._file(wanted), action.port, place, bench)
+            handle = await self._runtime.start(launch.spec, place)
+        except AimsError as error:
+            self._edges.logs.drop_run(wanted.instance, action.run)
+            reason = classify.refusal(error, wanted.backend, whom)
+            log.warning("engine.refused", instance=wanted.instance, reason=reason.code)
+            return NotStarted(action, reason)
+        self._ooms[handle.token] = self._means.oom_kills()
+        self._say_started(action, handle, launch)
+        return Started(action, handle, launch.probe, launch.spec.stop_grace_s)
+
+    def _place(self, action: Start, bench: Bench) -> RunPlace:
+        wanted = action.assignment
+        run_dir, log_path = self._edges.logs.place(wanted.instance, action.run)
+        return RunPlace(
+            instance=wanted.instance,
+            instance_id=wanted.instance_id,
+            placement_id=wanted.placement.id,
+            rank=first_rank(wanted, bench.worker),
+            run=action.run,
+            run_dir=run_dir,
+            log_path=log_path,
+            secret=new_secret(),
+        )
+
+    def _file(self, wanted: Assignment) -> FileObservation:
+        seen = self._means.board.files.get(wanted.model)
+        return FileObservation(FileState.MISSING) if seen is None else seen.observation
+
+    def _say_started(self, action: Start, handle: Handle, launch: Launch) -> None:
+        log.info(
+            "engine.started",
+            instance=handle.instance,
+            backend=action.assignment.backend,
+            pid=handle.pid,
+            port=handle.port,
+            run=handle.run,
+            program=launch.spec.argv[0] if launch.spec.argv else "",
+        )
+
+    async def _stop(self, action: Stop) -> Event:
+        handle = action.process.handle
+        try:
+            await self._runtime.stop(handle, action.grace_s)
+        except AimsError as error:
+            log.error("engine.not_stopped", instance=handle.instance, error=error.message)
+            return NotStopped(action)
+        failure = action.failure
+        if failure is not None and not failure.evidence:
+            failure = replace(failure, evidence=classify.evidence(await self._last_lines(handle)))
+        self._edges.logs.drop_run(handle.instance, handle.run)
+        self._ooms.pop(handle.token, None)
+        code = failure.code if failure is not None else "not wanted"
+        log.info("engine.stopped", instance=handle.instance, pid=handle.pid, because=code)
+        return Stopped(action, failure)
+
+    async def _check(self, action: Check) -> Event:
+        process = action.process
+        handle = process.handle
+        alive = await self._runtime.observe(handle)
+        if isinstance(alive, Exited):
+            return Checked(action, gone=await self._ended(handle, alive))
+        confirm = process.health is not Health.READY
+        answer: Answer = await self._edges.prober.ask(handle, process.probe, confirm=confirm)
+        return Checked(
+            action,
+            answer=answer,
+            log_bytes=self._edges.logs.size(handle.log_path),
+            rss_bytes=alive.rss_bytes,
+        )
+
+    async def _ended(self, handle: Handle, exit_: Exited) -> Reason:
+        lines = await self._last_lines(handle)
+        whom = classify.Whom(self._means.bench().worker, handle.instance)
+        before = self._ooms.get(handle.token)
+        kills = 0 if before is None else self._means.oom_kills() - before
+        reason = classify.ended(exit_, lines, whom, oom_kills=kills)
+        log.warning(
+            "engine.ended",
+            instance=handle.instance,
+            pid=handle.pid,
+            run=handle.run,
+            reason=reason.code,
+            status=classify.status(exit_),
+        )
+        return reason
+
+    async def _last_lines(self, handle: Handle) -> list[str]:
+        lines = await self._edges.logs.last_lines(handle.log_path, classify.EVIDENCE_LINES)
+        secrets = [handle.secret]
+        wanted = self._means.assignments().get(handle.instance)
+        if wanted is not None:
+            secrets.extend(value for _, value in wanted.options.env)
+        return [classify.masked(line, secrets) for line in lines]

@@ -1,0 +1,139 @@
+"""Telling the server: the whole picture, at once when something that matters changed, and else as
+often as the server asked for."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from platform import python_version
+
+import anyio
+
+from aimindserve import __version__
+from aimindserve.core.errors import AimsError, NotFoundError, UnauthenticatedError
+from aimindserve.core.launch import DesiredSet
+from aimindserve.core.report import InstanceObservation, Report, RunState, WorkerObservation
+from aimindserve.kit.clock import Clock
+from aimindserve.kit.log import get_logger
+from aimindserve.worker import told
+from aimindserve.worker.alarm import Alarm
+from aimindserve.worker.backoff import Backoff
+from aimindserve.worker.board import Board
+from aimindserve.worker.config import WorkerConfig
+from aimindserve.worker.link import Identity, ServerLink
+from aimindserve.worker.membership import Membership
+from aimindserve.worker.observed import Moment
+from aimindserve.worker.survey import Survey
+
+log = get_logger("worker")
+
+INTERVAL_S = 10.0
+TOGETHER_S = 0.02
+"""Changes this close together go into one report."""
+FAREWELL_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """What a report is made of, and who hears it."""
+
+    config: WorkerConfig
+    link: ServerLink
+    clock: Clock
+    membership: Membership
+    board: Board
+    survey: Survey
+    jitter: Callable[[], float]
+    address: Callable[[], str]
+    """Under which the server reaches this worker."""
+
+
+class Teller:
+    """Makes reports and sends them."""
+
+    def __init__(self, means: Telling, bell: Alarm) -> None:
+        self._means = means
+        self._bell = bell
+        self._desired: DesiredSet | None = None
+        self._before: dict[str, InstanceObservation] = {}
+        self._seen: tuple[told.Instances, told.Files] = ((), ())
+        self._sent: tuple[told.Instances, told.Files] | None = None
+        self.port = means.config.port
+        self.metrics_port = means.config.metrics_port if means.config.metrics else 0
+
+    def look(self, desired: DesiredSet | None) -> None:
+        """Something may have changed; report at once if the server must know."""
+        means = self._means
+        now = Moment(means.clock.monotonic(), means.clock.now())
+        observed = means.board.snapshot()
+        name = means.membership.identity.name if means.membership.identity else means.config.name
+        own = told.instances(name, desired, observed, self._before, now)
+        changed_set = self._desired is None or desired != self._desired
+        self._desired = desired
+        self._before = dict(own)
+        self._seen = (own, told.files(desired, observed))
+        if changed_set or told.essence(self._seen) != self._sent:
+            self._bell.ring()
+
+    async def run(self) -> None:
+        """Report for ever."""
+        means = self._means
+        pauses = Backoff(means.jitter)
+        while True:
+            identity = await means.membership.join()
+            try:
+                pause_s = await self._send(identity)
+                pauses.reset()
+            except (UnauthenticatedError, NotFoundError):
+                await means.membership.rejoin(identity)
+                pause_s = pauses.next_s()
+            except AimsError as error:
+                log.warning("report.failed", error=error.message)
+                await means.clock.sleep(pauses.next_s())
+                continue
+            await self._bell.wait(pause_s)
+            await means.clock.sleep(TOGETHER_S)
+
+    async def farewell(self) -> None:
+        """The agent ends and takes its engines along: say so, if the server still listens."""
+        identity = self._means.membership.identity
+        if identity is None or not self._before:
+            return
+        ending = tuple(
+            (name, replace(seen, state=RunState.STOPPING)) for name, seen in self._before.items()
+        )
+        self._seen = (ending, self._seen[1])
+        with anyio.move_on_after(FAREWELL_S):
+            try:
+                await self._send(identity)
+            except AimsError as error:
+                log.info("report.failed", error=error.message)
+
+    async def _send(self, identity: Identity) -> float:
+        self._bell.quiet()
+        seen = self._seen
+        self._sent = told.essence(seen)
+        try:
+            ack = await self._means.link.report(identity, self._report(seen))
+        except BaseException:
+            self._sent = None
+            raise
+        return ack.interval_s if ack.interval_s > 0 else INTERVAL_S
+
+    def _report(self, seen: tuple[told.Instances, told.Files]) -> Report:
+        means = self._means
+        config = means.config
+        return Report(
+            desired_revision=0 if self._desired is None else self._desired.revision,
+            worker=WorkerObservation(
+                version=__version__,
+                host=means.address(),
+                port=self.port,
+                metrics_port=self.metrics_port,
+                inventory=means.survey.inventory,
+                usage=means.survey.usage,
+                reserved=config.reserved,
+                service_ports=config.service_port_range,
+                python=python_version(),
+            ),
+            instances=seen[0],
+            files=seen[1],
+        )
