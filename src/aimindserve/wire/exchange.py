@@ -50,7 +50,6 @@ class Exchange:
 
     __slots__ = (
         "_body_ended",
-        "_held",
         "answer",
         "cancelled",
         "link",
@@ -69,7 +68,7 @@ class Exchange:
         self.on_pressure: Callable[[], None] | None = None
         """For streamed bodies: the upstream takes no more now."""
         self.on_drain: Callable[[], None] | None = None
-        self._held: list[bytes] = []
+        """For streamed bodies: the connection is there, or takes more again."""
         self._body_ended = outgoing.body is not None
 
     def cancel(self) -> None:
@@ -91,16 +90,12 @@ class Exchange:
             self.link.resume()
 
     def write_body(self, data: bytes, *, ended: bool = False) -> None:
-        """A piece of a streamed body, already framed (chunked or counted) by the caller."""
+        """A piece of a streamed body, already framed (chunked or counted) by the caller. Only from
+        the first `on_drain` on, which says that there is a connection."""
         self._body_ended = self._body_ended or ended
         if self.cancelled:
             return
-        if self.link is None:
-            if data:
-                self._held.append(data)
-            if self.on_pressure is not None:
-                self.on_pressure()
-        elif data:
+        if self.link is not None and data:
             self.link.write(data)
 
     @property
@@ -114,9 +109,6 @@ class Exchange:
         outgoing = self.outgoing
         link.begin(self)
         link.write(outgoing.head + outgoing.body if outgoing.body else outgoing.head)
-        if self._held:
-            held, self._held = self._held, []
-            link.write(b"".join(held))
         if outgoing.body is None and self.on_drain is not None and not link.write_paused:
             self.on_drain()
 

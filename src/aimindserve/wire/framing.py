@@ -47,8 +47,8 @@ def framing_of(method: str, fields: list[Field], *, http_1_0: bool) -> Framing:
         raise RefusedError(400, "The request must have exactly one Host field.")
     if method == "CONNECT":
         raise RefusedError(405, "This server is no proxy.")
-    lengths = found.get(b"content-length", ())
-    codings = found.get(b"transfer-encoding", ())
+    lengths = found.get(b"content-length", [])
+    codings = found.get(b"transfer-encoding", [])
     if not lengths and not codings:
         return EMPTY
     if len(lengths) + len(codings) > 1 or (codings and http_1_0):

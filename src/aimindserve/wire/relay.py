@@ -5,24 +5,17 @@ the rules drop; the body's framing is made anew (same length, or chunked). A cli
 ends the upstream exchange at once; a client that reads slowly slows the upstream.
 """
 
-import asyncio
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from aimindserve.wire.errors import ClientGoneError, UpstreamFailedError, WireError
+from aimindserve.wire.errors import UpstreamFailedError
 from aimindserve.wire.exchange import Exchange, Outgoing
-from aimindserve.wire.headers import (
-    HOP_BY_HOP,
-    Field,
-    encode_fields,
-    named_by_connection,
-    status_line,
-)
+from aimindserve.wire.headers import HOP_BY_HOP, Field, named_by_connection, status_line
 from aimindserve.wire.pool import Origin, Pool
 from aimindserve.wire.request import Request
 
 _FRAMING = HOP_BY_HOP | {b"content-length"}
+_ORDINARY = (b"close", b"keep-alive")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +35,10 @@ EVERYTHING = RelayRules()
 class Owner(Protocol):
     """Who started a relay and decides what happens when it does not go well."""
 
-    def relay_head(self, status: int, headers: list[Field]) -> None:
-        """The head of the answer is about to be sent."""
+    def relay_head(self, status: int, headers: list[Field]) -> int | None:
+        """The head of an answer is there (names as sent). Return how many bytes of its body to
+        hold back in case it breaks off (0: none), or None to refuse it: the exchange is closed
+        and the owner answers the client itself."""
         ...
 
     def relay_data(self, data: bytes) -> None:
@@ -66,7 +61,18 @@ class Owner(Protocol):
 class Relay:
     """One answer on its way. `send` may be called again after a failure before the first byte."""
 
-    __slots__ = ("_exchange", "_owner", "_pool", "_request", "_rules")
+    __slots__ = (
+        "_exchange",
+        "_head",
+        "_held",
+        "_held_left",
+        "_length",
+        "_owner",
+        "_pool",
+        "_request",
+        "_rules",
+        "_status",
+    )
 
     def __init__(self, request: Request, pool: Pool, owner: Owner, rules: RelayRules) -> None:
         self._request = request
@@ -74,6 +80,11 @@ class Relay:
         self._owner = owner
         self._rules = rules
         self._exchange: Exchange | None = None
+        self._held: list[bytes] = []
+        self._held_left = 0
+        self._head = b""
+        self._status = 0
+        self._length: int | None = None
         request.on_disconnect = self.cancel
 
     def send(self, origin: Origin, outgoing: Outgoing) -> Exchange:
@@ -83,39 +94,35 @@ class Relay:
 
     def cancel(self) -> None:
         """Stop; the upstream's connection is closed at once."""
-        if self._exchange is not None:
-            self._exchange.cancel()
-            self._exchange = None
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cancel()
         self._owner.relay_cancelled()
 
-    # Answer
+    # Answer, called by the exchange
 
     def on_head(self, status: int, reason: bytes, headers: list[Field], length: int | None) -> None:
-        request, dropped = self._request, self._rules.dropped
-        parts = [status_line(status, reason)]
-        for name, value in headers:
-            lower = name.lower()
-            if lower not in dropped:
-                parts.append(b"%b: %b\r\n" % (name, value))
-            elif lower == b"connection" and value.lower() not in (b"close", b"keep-alive"):
-                named = named_by_connection(headers)
-                parts = [
-                    status_line(status, reason),
-                    *(
-                        b"%b: %b\r\n" % pair
-                        for pair in headers
-                        if pair[0].lower() not in dropped and pair[0].lower() not in named
-                    ),
-                ]
-                break
-        self._owner.relay_head(status, headers)
-        request.prepare(b"".join(parts), status, length)
-        exchange = self._exchange
-        if exchange is not None:
-            request.on_pressure = exchange.pause
-            request.on_drain = exchange.resume
+        held_left = self._owner.relay_head(status, headers)
+        if held_left is None:
+            exchange, self._exchange = self._exchange, None
+            if exchange is not None:
+                exchange.cancel()
+            return
+        self._held_left = held_left
+        self._status = status
+        self._length = length
+        self._head = self._encode(status, reason, headers)
 
     def on_data(self, data: bytes, ended: bool) -> None:
+        if self._head:
+            if not ended and len(data) < self._held_left:
+                self._held.append(data)
+                self._held_left -= len(data)
+                return
+            self._begin()
+            if self._held:
+                data = b"".join((*self._held, data))
+                self._held = []
         if ended:
             self._exchange = None
         self._request.send(data, ended=ended)
@@ -126,122 +133,26 @@ class Relay:
 
     def on_failure(self, error: UpstreamFailedError) -> None:
         self._exchange = None
+        self._head, self._held = b"", []
         self._owner.relay_failed(error)
 
+    def _begin(self) -> None:
+        request, exchange = self._request, self._exchange
+        request.prepare(self._head, self._status, self._length)
+        self._head = b""
+        if exchange is not None:
+            request.on_pressure = exchange.pause
+            request.on_drain = exchange.resume
 
-async def relay(  # noqa: PLR0913 - a request has so many parts
-    request: Request,
-    pool: Pool,
-    origin: Origin,
-    *,
-    method: str | None = None,
-    target: str | None = None,
-    headers: Iterable[Field] = (),
-    rules: RelayRules = EVERYTHING,
-) -> None:
-    """Send `request` with exactly `headers` (framing and host are added) to `origin`, its body as
-    it comes, and the answer back. Raises UpstreamFailedError when nothing has been sent to the
-    client yet; afterwards a failing upstream cuts the client's connection. Raises ClientGoneError
-    when the client hangs up, BodyTooLargeError and BodyBrokenError for a body that fails.
-    """
-    owner = _Waiting(request)
-    before = request.on_disconnect
-    carrier = Relay(request, pool, owner, rules)
-    body = request.body
-    chunked = not body.complete and body.length is None
-    whole = body.take() if body.complete else None
-    head = request_head(
-        method or request.method,
-        target or request.target,
-        origin,
-        headers,
-        None if chunked else (len(whole) if whole is not None else body.length),
-    )
-    exchange = carrier.send(origin, Outgoing(head, whole, bodyless_answer=request.method == "HEAD"))
-    if whole is None:
-        body.pipe(_Upload(exchange, request, owner, chunked=chunked))
-    try:
-        await owner.result
-    except asyncio.CancelledError:
-        carrier.cancel()
-        raise
-    finally:
-        request.on_disconnect = before
-
-
-def request_head(
-    method: str, target: str, origin: Origin, headers: Iterable[Field], length: int | None
-) -> bytes:
-    """The head of a request; `length` None means chunked. Raises ValueError for bad fields."""
-    host = b"localhost" if origin.path else f"{origin.host}:{origin.port}".encode()
-    framing = (
-        b"transfer-encoding: chunked\r\n"
-        if length is None
-        else b"content-length: %d\r\n" % length
-        if length or method not in ("GET", "HEAD", "DELETE", "OPTIONS")
-        else b""
-    )
-    return b"%b %b HTTP/1.1\r\nhost: %b\r\n%b%b\r\n" % (
-        method.encode(),
-        target.encode(),
-        host,
-        encode_fields(headers),
-        framing,
-    )
-
-
-class _Waiting:
-    """The owner of a relay that a coroutine awaits."""
-
-    def __init__(self, request: Request) -> None:
-        self.request = request
-        self.result: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    def relay_head(self, status: int, headers: list[Field]) -> None:
-        pass
-
-    def relay_data(self, data: bytes) -> None:
-        pass
-
-    def relay_done(self) -> None:
-        if not self.result.done():
-            self.result.set_result(None)
-
-    def relay_failed(self, error: UpstreamFailedError) -> None:
-        if self.request.started:
-            self.request.abort()
-            self.relay_done()
-        else:
-            self.fail(error)
-
-    def relay_cancelled(self) -> None:
-        self.fail(ClientGoneError("the client hung up"))
-
-    def fail(self, error: WireError) -> None:
-        if not self.result.done():
-            self.result.set_exception(error)
-
-
-class _Upload:
-    """The sink that streams a request's body to the upstream, with back pressure."""
-
-    def __init__(
-        self, exchange: Exchange, request: Request, owner: _Waiting, *, chunked: bool
-    ) -> None:
-        self._exchange = exchange
-        self._owner = owner
-        self._chunked = chunked
-        exchange.on_pressure = request.body.pause
-        exchange.on_drain = request.body.resume
-
-    def feed(self, data: bytes) -> None:
-        if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
-        self._exchange.write_body(data)
-
-    def end(self) -> None:
-        self._exchange.write_body(b"0\r\n\r\n" if self._chunked else b"", ended=True)
-
-    def lost(self, error: WireError) -> None:
-        self._exchange.cancel()
-        self._owner.fail(error)
+    def _encode(self, status: int, reason: bytes, headers: list[Field]) -> bytes:
+        dropped = self._rules.dropped
+        parts = [status_line(status, reason)]
+        for name, value in headers:
+            lower = name.lower()
+            if lower not in dropped:
+                parts.append(b"%b: %b\r\n" % (name, value))
+            elif lower == b"connection" and value.lower() not in _ORDINARY:
+                named = dropped | named_by_connection(headers)
+                rest = (pair for pair in headers if pair[0].lower() not in named)
+                return b"".join((parts[0], *(b"%b: %b\r\n" % pair for pair in rest)))
+        return b"".join(parts)

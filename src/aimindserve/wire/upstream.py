@@ -5,26 +5,32 @@
     await relay(request, pool, origin, headers=[(b"authorization", b"Bearer …")])
     await pool.close()
 
-The parts are in `pool`, `exchange` and `relay`; this is the door.
+`forward` is the same with more to choose; `Relay` is the same without a coroutine. The parts are in
+`pool`, `exchange`, `relay` and `forward`; this is the door.
 """
 
 from aimindserve.wire.errors import Failure, UpstreamFailedError
 from aimindserve.wire.exchange import Answer, Exchange, Outgoing
+from aimindserve.wire.forward import Onward, Upload, forward, relay, request_head
 from aimindserve.wire.limits import UpstreamLimits
 from aimindserve.wire.pool import Origin, Pool
-from aimindserve.wire.relay import Owner, Relay, RelayRules, relay
+from aimindserve.wire.relay import Owner, Relay, RelayRules
 
 __all__ = [
     "Answer",
     "Exchange",
     "Failure",
+    "Onward",
     "Origin",
     "Outgoing",
     "Owner",
     "Pool",
     "Relay",
     "RelayRules",
+    "Upload",
     "UpstreamFailedError",
     "UpstreamLimits",
+    "forward",
     "relay",
+    "request_head",
 ]
