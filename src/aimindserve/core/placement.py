@@ -38,6 +38,8 @@ class Placement:
     ranks: tuple[Rank, ...]
     parameters: tuple[str, ...] = ()
     placed_at: float = 0.0
+    backend: str = ""
+    """The inference backend it was priced for, by its own name: launched with no other."""
 
     @property
     def worker(self) -> WorkerName:

@@ -6,12 +6,14 @@ it has a name, its failure is reported once, and it ends before its owner does.
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 
 log = get_logger("tasks")
+
+R = TypeVar("R")
 
 RESTART_FIRST_S = 0.5
 RESTART_LIMIT_S = 30.0
@@ -22,7 +24,8 @@ class TaskSupervisor:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._tasks: set[asyncio.Task[None]] = set()
+        # A dict, not a set: tasks end in the order in which they began, in every run alike.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._closing = False
 
     def spawn(self, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
@@ -31,8 +34,9 @@ class TaskSupervisor:
             work.close()
             raise RuntimeError(f"{name}: the supervisor is closing")
         task = asyncio.get_running_loop().create_task(self._guard(work, name), name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._own(task)
+        # A task cancelled before its first step never gets to await `work`.
+        task.add_done_callback(lambda _task: work.close())
         return task
 
     def keep_running(
@@ -40,6 +44,19 @@ class TaskSupervisor:
     ) -> asyncio.Task[None]:
         """Run `make()` again, after a growing pause, whenever it fails; it ends when it returns."""
         return self.spawn(self._restart(make, name), name=name)
+
+    async def finish(self, work: Coroutine[Any, Any, R], *, name: str) -> R:
+        """Run `work` to its end, even when the caller is cancelled meanwhile; returns its result.
+
+        For work that must not stop half-way, such as a transaction: the caller's impatience may end
+        the waiting, never the work. Only `aclose` cancels it.
+        """
+        if self._closing:
+            work.close()
+            raise RuntimeError(f"{name}: the supervisor is closing")
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._own(task)
+        return await asyncio.shield(task)
 
     async def aclose(self) -> None:
         """Cancel every task and wait until all are gone."""
@@ -49,6 +66,10 @@ class TaskSupervisor:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
+
+    def _own(self, task: asyncio.Task[Any]) -> None:
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
 
     async def _guard(self, work: Coroutine[Any, Any, None], name: str) -> None:
         # Supervision point: whatever a task raises is reported here, once, and ends only that task.
