@@ -4,8 +4,9 @@
              watches that resume. One implementation, `store.resources.ResourceStore`.
     Backing  what keeps it: memory, or SQL (SQLite, PostgreSQL, MySQL/MariaDB). One contract suite.
 
-Revisions are commit-ordered: a one-row counter is bumped last in each write transaction. An
-auto-increment id is not (measured on PostgreSQL with 20 writers: a naive watcher missed 46 %).
+Revisions are commit-ordered and have no gaps: they come from a one-row counter whose row lock every
+write transaction holds until it commits. An auto-increment id is neither (measured on PostgreSQL
+with 20 writers: a naive watcher missed 46 %).
 """
 
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
@@ -42,7 +43,7 @@ class Bookmark:
 
 @dataclass(frozen=True, slots=True)
 class Resync:
-    """The watcher fell behind or asked for a revision no longer kept: list again. Ends the watch."""
+    """The watcher fell behind, or asked for what is no longer kept: list again. Ends the watch."""
 
     revision: int
 
@@ -107,8 +108,8 @@ class Store(Protocol):
         change: Callable[[AnyResource], AnyResource | None],
     ) -> AnyResource:
         """Read, change, write; again when somebody was faster. `change` gets the newest object and
-        returns it with another spec, status or labels, or None to leave it alone; it may run several
-        times. Raises NotFoundError, ConflictError after too many tries."""
+        returns it with another spec, status or labels, or None to leave it alone; it may run
+        several times. Raises NotFoundError, ConflictError after too many tries."""
         ...
 
     async def delete(self, kind: str, name: str, *, revision: int | None = None) -> AnyResource:
@@ -150,7 +151,7 @@ class ChangeRow:
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One write of one object. `expected` is the revision it must have, None when it must not exist."""
+    """One write of one object. `expected`: the revision it has, None when it must not exist."""
 
     type: ChangeType
     row: Row
@@ -160,6 +161,11 @@ class Write:
 
 class Backing(Protocol):
     """What keeps rows. Several processes may use one database at the same time."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether others may write to it while it is open here, so that one has to look."""
+        ...
 
     async def open(self) -> None:
         """Connect and migrate; raises StoreUnavailableError, or SettingsError when the database is
@@ -175,12 +181,14 @@ class Backing(Protocol):
         ...
 
     async def commit(self, write: Write) -> int:
-        """Apply one write, append its change row, bump the counter last; returns its revision.
-        Raises ExistsError, StaleError, NotFoundError, StoreUnavailableError, StorageFullError."""
+        """Apply one write, append its change row and bump the counter, all or nothing; returns its
+        revision. Raises ExistsError, StaleError, NotFoundError, StorageFullError: nothing was
+        written; StoreUnavailableError: it may or may not have been."""
         ...
 
     async def changes_since(self, revision: int, limit: int) -> Sequence[ChangeRow] | None:
-        """Up to `limit` changes after `revision`, in order; None when they are no longer kept."""
+        """Up to `limit` changes after `revision`, in order and without a gap; None when they are no
+        longer kept, or when `revision` lies ahead (an older backup was restored)."""
         ...
 
     async def trim(self, keep: int) -> None:
