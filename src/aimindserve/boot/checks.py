@@ -82,17 +82,18 @@ def _cors(settings: Settings) -> Iterator[Broken]:
 
 def _ports(settings: Settings) -> Iterator[Broken]:
     """Two listeners of one machine cannot have one port, nor sit in a range given away."""
-    listeners = {"worker_port": settings.worker.worker_port}
-    if not settings.worker_only:
-        listeners = {"port": settings.server.port}
-        if not settings.server.disable_worker:
-            listeners["worker_port"] = settings.worker.worker_port
+    works = settings.worker_only or not settings.server.disable_worker
+    listeners = {} if settings.worker_only else {"port": settings.server.port}
+    if works:
+        listeners["worker_port"] = settings.worker.worker_port
+    if works and not settings.worker.disable_metrics:
+        listeners["metrics_port"] = settings.worker.metrics_port
     low, high = settings.worker.service_port_range
     taken: dict[int, str] = {}
     for key, port in listeners.items():
         if port in taken:
             yield key, port, f"another port than {taken[port]}"
-        elif low <= port <= high and not settings.server.disable_worker:
+        elif works and low <= port <= high:
             yield key, port, f"a port outside service_port_range {low}-{high}"
         taken[port] = key
 

@@ -4,7 +4,6 @@ Nothing outside this file asks the operating system what time it is, so that the
 the same code for hours of virtual time in milliseconds.
 """
 
-import asyncio
 import time
 from datetime import datetime, timezone
 from typing import Protocol
@@ -36,6 +35,9 @@ class SystemClock:
         return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
+        # Here, because the supervisor needs a clock but not the ten megabytes of asyncio.
+        import asyncio
+
         await asyncio.sleep(max(0.0, seconds))
 
 

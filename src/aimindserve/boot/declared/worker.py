@@ -53,13 +53,11 @@ class Worker:
         Form.SWITCH,
         "Do not offer metrics.",
         "不提供指标。",
-        stage=Stage.LATER,
     ).field(default=False)
     metrics_port: int = Setting(
         Form.PORT,
         "Port of the worker's metrics.",
         "工作节点指标的端口。",
-        stage=Stage.LATER,
     ).field(10151)
     disable_rpc_servers: bool = Setting(
         Form.SWITCH,

@@ -1,0 +1,130 @@
+"""What every child of the supervisor does: read the settings, say when it is ready, end on order.
+
+Orders come as lines on standard input, which also ends when the supervisor dies: then the process
+goes at once, as in a crash, so that no half system is left behind. (Inference backends are not our
+children in this sense: they are found again and adopted at the next start.)
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from aimindserve.boot.handover import read_handover
+from aimindserve.boot.places import Places
+from aimindserve.boot.process import READY_LINE
+from aimindserve.boot.settings import Settings
+from aimindserve.core.errors import AimsError, SettingsError
+from aimindserve.kit import log
+from aimindserve.kit.clock import Clock, SystemClock
+
+EXIT_SETTINGS = 2
+EXIT_REFUSED = 3
+"""It cannot work here, and trying again would not help: the token is wrong, the name is taken."""
+
+
+class Order(str, Enum):
+    """What the supervisor may say."""
+
+    STOP = "stop"
+    """End in order."""
+    STOP_NOW = "stop-now"
+    """End without waiting for anybody."""
+
+
+@dataclass(slots=True)
+class Orders:
+    """The order received, to be awaited."""
+
+    received: asyncio.Event
+    order: Order | None = None
+
+    def give(self, order: Order) -> None:
+        """Take an order; a later, more urgent one replaces it."""
+        self.order = order
+        self.received.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What a composition root gets to work with."""
+
+    name: str
+    settings: Settings
+    places: Places
+    clock: Clock
+    orders: Orders
+
+    def ready(self) -> None:
+        """Tell the supervisor that this process does its work."""
+        sys.stdout.write(READY_LINE + "\n")
+        sys.stdout.flush()
+
+
+def main(name: str, work: Callable[[Child], Coroutine[Any, Any, None]]) -> None:
+    """Run `work` until it returns; it should return soon after an order was received."""
+    settings, places = read_handover(Path(sys.argv[1]))
+    log.configure(debug=settings.general.debug, json_lines=True, stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        _run(_guarded(name, work, settings, places))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except SettingsError as error:
+        _tell(error)
+        raise SystemExit(EXIT_SETTINGS) from None
+    except AimsError as error:
+        _tell(error)
+        raise SystemExit(1) from None
+
+
+async def _guarded(
+    name: str,
+    work: Callable[[Child], Coroutine[Any, Any, None]],
+    settings: Settings,
+    places: Places,
+) -> None:
+    loop = asyncio.get_running_loop()
+    orders = Orders(asyncio.Event())
+    threading.Thread(target=_listen, args=(loop, orders), name="orders", daemon=True).start()
+    if sys.platform != "win32":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, orders.give, Order.STOP)
+    await work(Child(name, settings, places, SystemClock(), orders))
+
+
+def _run(work: Awaitable[None]) -> None:
+    if sys.platform == "win32":
+        asyncio.run(_as_coroutine(work))
+        return
+    import uvloop
+
+    uvloop.run(_as_coroutine(work))
+
+
+async def _as_coroutine(work: Awaitable[None]) -> None:
+    await work
+
+
+def _listen(loop: asyncio.AbstractEventLoop, orders: Orders) -> None:
+    """A thread, so that the supervisor's death is noticed even when the event loop is stuck."""
+    for line in sys.stdin:
+        try:
+            order = Order(line.strip())
+        except ValueError:
+            continue
+        loop.call_soon_threadsafe(orders.give, order)
+    os._exit(1)
+
+
+def _tell(error: AimsError) -> None:
+    log.get_logger("boot").error(
+        "start.failed", code=error.code, error=error.message, hint=error.hint
+    )

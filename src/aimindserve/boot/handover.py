@@ -1,0 +1,33 @@
+"""How the supervisor hands the settings to its children: a file that only this user can read.
+
+Never arguments or environment: those show in process lists. A child may not need a setting, but all
+children agree on all of them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from aimindserve.boot.forms import parse, plain
+from aimindserve.boot.places import Places, places_of
+from aimindserve.boot.settings import Settings, build, declared, value_of
+from aimindserve.kit.secrets import write_private
+
+
+def write_handover(settings: Settings) -> Path:
+    """Write the settings to their place and return it."""
+    path = places_of(settings).handover
+    values = {name: plain(value_of(settings, item)) for name, item in declared().items()}
+    write_private(path, json.dumps({"version": 1, "settings": values}))
+    return path
+
+
+def read_handover(path: Path) -> tuple[Settings, Places]:
+    """The settings as the supervisor wrote them."""
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    values: dict[str, Any] = {}
+    for name, item in declared().items():
+        raw = document["settings"].get(name)
+        values[name] = None if raw is None else parse(item.setting, raw)
+    settings = build(values)
+    return settings, places_of(settings)

@@ -1,0 +1,93 @@
+"""What `start` does once it knows its settings: check, create secrets, and supervise the parts.
+
+stage 0  gateways      finish the requests they have
+stage 1  worker        ends its inference backends
+stage 2  control plane
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from aimindserve.boot.handover import write_handover
+from aimindserve.boot.places import Places, places_of
+from aimindserve.boot.preflight import prepare, raise_open_files
+from aimindserve.boot.process import Command
+from aimindserve.boot.settings import Settings, declared, environment
+from aimindserve.boot.supervisor import Role, Supervisor
+from aimindserve.kit.clock import SystemClock
+
+GATEWAY_LIMIT_S = 30.0
+WORKER_LIMIT_S = 40.0
+CONTROL_LIMIT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start: settings, how lines reach people, and what to do when everything is up."""
+
+    settings: Settings
+    tell: Callable[[str], None]
+    on_ready: Callable[[], None] | None = None
+
+
+def start(what: Start) -> int:
+    """Run until told to stop; returns the exit code. Raises StartError or SettingsError before
+    anything has been started."""
+    settings, places = what.settings, places_of(what.settings)
+    lock = prepare(settings, places)
+    raise_open_files()
+    handover = write_handover(settings)
+    try:
+        supervisor = Supervisor(
+            list(roles(settings, places, handover)),
+            SystemClock(),
+            what.tell,
+            debug=settings.general.debug,
+            on_ready=what.on_ready,
+        )
+        return supervisor.run()
+    finally:
+        handover.unlink(missing_ok=True)
+        places.control_socket.unlink(missing_ok=True)
+        lock.release()
+
+
+def roles(settings: Settings, places: Places, handover: Path) -> Iterator[Role]:
+    """The children that this machine needs."""
+    environ = child_environment(environment())
+
+    def role(name: str, module: str, stage: int, limit_s: float, *words: str) -> Role:
+        argv = (sys.executable, "-m", f"aimindserve.boot.{module}", str(handover), *words)
+        command = Command(name, argv, places.run_dir, environ)
+        return Role(command, places.log_dir / f"{name}.log", stage, limit_s)
+
+    if not settings.worker_only:
+        yield role("server", "control", 2, CONTROL_LIMIT_S)
+        count = settings.server.gateway_processes
+        for number in range(1, count + 1):
+            name = "gateway" if count == 1 else f"gateway-{number}"
+            yield role(name, "gateway", 0, GATEWAY_LIMIT_S)
+    if settings.worker_only or not settings.server.disable_worker:
+        yield role("worker", "worker", 1, WORKER_LIMIT_S)
+
+
+def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Ours without our settings, which children read from their file, and which may be secret.
+
+    Children run in another directory, so a relative PYTHONPATH is made absolute.
+    """
+    ours = {item.env for item in declared().values()}
+    kept = {
+        key: value
+        for key, value in environ.items()
+        if key not in ours and not key.startswith("GPUSTACK_")
+    }
+    search = kept.get("PYTHONPATH")
+    if search:
+        entries = (str(Path(entry).absolute()) for entry in search.split(os.pathsep) if entry)
+        kept["PYTHONPATH"] = os.pathsep.join(entries)
+    # Standard output carries the ready line: it must not wait in a buffer.
+    return {**kept, "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,35 @@
+"""What the terminal shows of what children write: warnings, errors, and what is not a log line."""
+
+import json
+import signal
+from collections.abc import Mapping
+from typing import Any, cast
+
+LENGTH_MAX = 2_000
+_LOUD = frozenset({"warning", "error", "critical"})
+_QUIET_KEYS = frozenset({"event", "level", "timestamp", "part", "exception", "exc_info"})
+
+
+def told(line: str, *, debug: bool = False) -> str:
+    """One line for people, or nothing: debug shows everything."""
+    if not line.startswith("{"):
+        return line[:LENGTH_MAX]
+    try:
+        record: Any = json.loads(line)
+    except ValueError:
+        return line[:LENGTH_MAX]
+    fields = cast("Mapping[str, Any]", record)
+    if not debug and fields.get("level") not in _LOUD:
+        return ""
+    values = " ".join(f"{key}={value}" for key, value in fields.items() if key not in _QUIET_KEYS)
+    return f"{fields.get('event', '')} {values}".strip()[:LENGTH_MAX]
+
+
+def how_ended(code: int) -> str:
+    """`exit code 1`, or the name of the signal."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"signal {signal.Signals(-code).name}"
+    except ValueError:
+        return f"signal {-code}"

@@ -1,0 +1,51 @@
+"""What a person needs to know once everything is up: addresses, first password, how to join."""
+
+import socket
+from collections.abc import Callable
+
+from aimindserve.boot.places import join_token, places_of
+from aimindserve.boot.settings import Settings
+
+
+def welcome(settings: Settings, tell: Callable[[str], None]) -> None:
+    """Tell it, line by line."""
+    if settings.worker_only:
+        tell(f"this worker serves {settings.worker.server_url}; Ctrl-C ends it")
+        return
+    places = places_of(settings)
+    tell(f"aiMindServe is ready at {local_url(settings)}")
+    if places.admin_password.exists():
+        tell(f"  first sign-in   admin, password in {places.admin_password}")
+    tell(f"  join a machine  {join_command(settings, show_token=False)}")
+    tell(f"  token           in {places.token}" if settings.general.token is None else "")
+
+
+def local_url(settings: Settings) -> str:
+    """The server's address for somebody on this machine."""
+    host = settings.server.host
+    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not listened on
+        host = "localhost"
+    return _url(settings, host)
+
+
+def join_command(settings: Settings, *, show_token: bool) -> str:
+    """What to run on another machine so that it joins this server."""
+    token = join_token(places_of(settings), settings) if show_token else "TOKEN"
+    return f"aimindserve start --server-url {_url(settings, _outward_address())} --token {token}"
+
+
+def _url(settings: Settings, host: str) -> str:
+    scheme, usual = ("https", 443) if settings.tls else ("http", 80)
+    name = f"[{host}]" if ":" in host else host
+    port = settings.server.port
+    return f"{scheme}://{name}" + ("" if port == usual else f":{port}")
+
+
+def _outward_address() -> str:
+    """The address other machines most likely reach this one by; no packet is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+            return str(probe.getsockname()[0])
+        except OSError:
+            return socket.gethostname()

@@ -1,0 +1,49 @@
+"""Run a server with its gateway and worker, or with --server-url a worker."""
+
+import sys
+from typing import Any
+
+import click
+
+from aimindserve.cli._settings import given, settings_options
+from aimindserve.core.errors import SettingsError
+
+
+@click.command("start")
+@settings_options
+def start(**options: Any) -> int:
+    """Run a server with its gateway and worker, or with --server-url a worker.
+
+    Every flag can also be an environment variable (GPUSTACK_ and the name in capitals) or a key of
+    the file that --config-file names. Ctrl-C stops everything in order, inference backends too; a
+    second Ctrl-C stops at once.
+    """
+    from aimindserve.boot.load import load
+    from aimindserve.boot.start import Start
+    from aimindserve.boot.start import start as run
+
+    try:
+        resolved = load(given(options))
+    except SettingsError as error:
+        hint = f"{error.hint}\nNothing was started.".strip()
+        raise SettingsError(error.message, hint=hint, params=error.params) from error
+    for warning in resolved.warnings:
+        tell(f"warning: {warning}")
+    settings = resolved.settings
+    if settings.worker_only:
+        tell(f"joining {settings.worker.server_url} ({resolved.origins['server_url']})")
+    from aimindserve.boot.welcome import welcome
+
+    return run(Start(settings, tell, on_ready=lambda: welcome(settings, tell)))
+
+
+COMMAND = start
+
+
+def tell(line: str) -> None:
+    """One line to whoever watches; a terminal that has gone must not end the server."""
+    try:
+        sys.stderr.write(line + "\n")
+        sys.stderr.flush()
+    except OSError:
+        return
