@@ -16,7 +16,8 @@ _WORDS = {
         "title": "Troubleshooting by reason code",
         "intro": (
             "Everything that waits, fails or is refused says why with one of these codes. "
-            "`aimindserve why NAME` and `aimindserve describe NAME` show the code with its numbers; "
+            "`aimindserve why NAME` and `aimindserve describe NAME` show the code with its "
+            "numbers; "
             "the API shows it in `status.reason.code`. This page is generated from the same table "
             "the program uses."
         ),
@@ -70,11 +71,17 @@ def page(language: str) -> str:
             f"**{words['do']}**: {fix} {after}",
             "",
         ]
-    lines += [f"## {words['errors']}", "", words["errors_intro"], "", words["head"], "|---|---|---|---|"]
     lines += [
-        f"| `{kind.code}` | {kind.status} | {kind.retry.value} | {(kind.__doc__ or '').splitlines()[0]} |"
-        for kind in sorted(_error_classes(), key=lambda kind: kind.code)
+        f"## {words['errors']}",
+        "",
+        words["errors_intro"],
+        "",
+        words["head"],
+        "|---|---|---|---|",
     ]
+    for kind in sorted(_error_classes(), key=lambda kind: kind.code):
+        meaning = (kind.__doc__ or "").splitlines()[0]
+        lines.append(f"| `{kind.code}` | {kind.status} | {kind.retry.value} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 
