@@ -259,7 +259,8 @@ def openai_envelope(error: AimsError, *, source: str, request_id: str = "") -> d
     message = f"{error.message} {error.hint}".strip()
     body: dict[str, Any] = {
         "message": message,
-        "type": _OPENAI_TYPES.get(error.status, "server_error"),
+        "type": _OPENAI_TYPES.get(error.status)
+        or ("server_error" if error.status >= 500 else "invalid_request_error"),
         "param": error.params.get("param"),
         "code": error.code,
         "source": source,

@@ -113,6 +113,10 @@ class Body:
         else:
             self._flow.resume()
 
+    def detach(self) -> None:
+        """Take the reader off again; what comes is held for the next one."""
+        self._sink = None
+
     def pause(self) -> None:
         """Read nothing more from the client until `resume`."""
         if not self.complete:

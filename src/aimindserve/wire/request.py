@@ -196,6 +196,11 @@ class Request:
             self.ended = True
             self._channel.finished(self)
 
+    @property
+    def open_ended(self) -> bool:
+        """Whether the answer that has begun may still grow: its length was not declared."""
+        return self._chunked or (self.http_1_0 and not self.keep_alive)
+
     def ask_for_body(self) -> None:
         """Called when somebody begins to read a body whose client waits for 100 Continue."""
         if not self.started and not self.ended:
