@@ -42,6 +42,11 @@ class ControllerConstants:
 
     batch_s: float = 0.02
     """How long the scheduler waits for more changes before it plans."""
+    refused_look_s: float = 30.0
+    """How often a refused instance is looked at though nothing woke the scheduler."""
+    first_reports_s: float = 15.0
+    """How long after a start plans wait for the ready workers' first reports."""
+    first_reports_look_s: float = 0.25
     asks_per_plan: int = 64
     """Instances planned at once: a plan must not hold up the event loop."""
 

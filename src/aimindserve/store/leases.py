@@ -1,9 +1,11 @@
 """Leases: a worker's promise of life, in memory, on this server's monotonic clock.
 
 Heartbeats never write to the database. After a start nobody's silence means anything yet, so the
-table says for how long it has been listening; whoever acts on silence asks for that too.
+table says for how long it has been listening; whoever acts on silence asks for that too. With each
+lease it keeps the report that renewed it: numbers that always move live here and in no store.
 """
 
+from aimindserve.core.report import Report
 from aimindserve.kit.clock import Clock
 
 
@@ -13,15 +15,23 @@ class Leases:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._heard: dict[str, float] = {}
+        self._reports: dict[str, Report] = {}
         self._listening_since = clock.monotonic()
 
-    def renew(self, worker: str) -> None:
-        """`worker` was heard now."""
+    def renew(self, worker: str, report: Report | None = None) -> None:
+        """`worker` was heard now, and this is what it said."""
         self._heard[worker] = self._clock.monotonic()
+        if report is not None:
+            self._reports[worker] = report
+
+    def report(self, worker: str) -> Report | None:
+        """The newest report of `worker` since this table began; None before the first."""
+        return self._reports.get(worker)
 
     def forget(self, worker: str) -> None:
         """`worker` has been removed."""
         self._heard.pop(worker, None)
+        self._reports.pop(worker, None)
 
     def silence_s(self, worker: str) -> float:
         """Seconds since `worker` was heard, or since this table began to listen."""
