@@ -83,7 +83,12 @@ def _cors(settings: Settings) -> Iterator[Broken]:
 def _ports(settings: Settings) -> Iterator[Broken]:
     """Two listeners of one machine cannot have one port, nor sit in a range given away."""
     works = settings.worker_only or not settings.server.disable_worker
-    listeners = {} if settings.worker_only else {"port": settings.server.port}
+    listeners = {}
+    if not settings.worker_only:
+        listeners = {
+            "port": settings.server.port,
+            "server_metrics_port": settings.server.server_metrics_port,
+        }
     if works:
         listeners["worker_port"] = settings.worker.worker_port
     if works and not settings.worker.disable_metrics:

@@ -15,19 +15,22 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from aimindserve.boot.handover import read_handover
 from aimindserve.boot.places import Places
 from aimindserve.boot.process import READY_LINE
 from aimindserve.boot.settings import Settings
+from aimindserve.boot.supervisor import EXIT_REFUSED, EXIT_SETTINGS
 from aimindserve.core.errors import AimsError, SettingsError
 from aimindserve.kit import log
 from aimindserve.kit.clock import Clock, SystemClock
 
-EXIT_SETTINGS = 2
-EXIT_REFUSED = 3
-"""It cannot work here, and trying again would not help: the token is wrong, the name is taken."""
+
+class RefusedError(AimsError):
+    """This child cannot work here, and trying again would not help."""
+
+    code: ClassVar[str] = "refused"
 
 
 class Order(str, Enum):
@@ -39,17 +42,18 @@ class Order(str, Enum):
     """End without waiting for anybody."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Orders:
-    """The order received, to be awaited."""
+    """The orders received, to be awaited."""
 
-    received: asyncio.Event
-    order: Order | None = None
+    stop: asyncio.Event
+    stop_now: asyncio.Event
 
     def give(self, order: Order) -> None:
-        """Take an order; a later, more urgent one replaces it."""
-        self.order = order
-        self.received.set()
+        """Take an order; the urgent one includes the other."""
+        self.stop.set()
+        if order is Order.STOP_NOW:
+            self.stop_now.set()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,9 @@ def main(name: str, work: Callable[[Child], Coroutine[Any, Any, None]]) -> None:
     except SettingsError as error:
         _tell(error)
         raise SystemExit(EXIT_SETTINGS) from None
+    except RefusedError as error:
+        _tell(error)
+        raise SystemExit(EXIT_REFUSED) from None
     except AimsError as error:
         _tell(error)
         raise SystemExit(1) from None
@@ -92,7 +99,7 @@ async def _guarded(
     places: Places,
 ) -> None:
     loop = asyncio.get_running_loop()
-    orders = Orders(asyncio.Event())
+    orders = Orders(asyncio.Event(), asyncio.Event())
     threading.Thread(target=_listen, args=(loop, orders), name="orders", daemon=True).start()
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGINT):

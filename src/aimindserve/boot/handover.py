@@ -5,6 +5,7 @@ children agree on all of them.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ from aimindserve.boot.settings import Settings, build, declared, value_of
 from aimindserve.kit.secrets import write_private
 
 
-def write_handover(settings: Settings) -> Path:
+def write_handover(settings: Settings, places: Places) -> Path:
     """Write the settings to their place and return it."""
-    path = places_of(settings).handover
+    path = places.handover
     values = {name: plain(value_of(settings, item)) for name, item in declared().items()}
-    write_private(path, json.dumps({"version": 1, "settings": values}))
+    write_private(path, json.dumps({"settings": values, "control_port": places.control_port}))
     return path
 
 
@@ -30,4 +31,5 @@ def read_handover(path: Path) -> tuple[Settings, Places]:
         raw = document["settings"].get(name)
         values[name] = None if raw is None else parse(item.setting, raw)
     settings = build(values)
-    return settings, places_of(settings)
+    port: int = document["control_port"]
+    return settings, replace(places_of(settings), control_port=port)

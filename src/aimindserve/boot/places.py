@@ -21,6 +21,15 @@ class Places:
 
     data_dir: Path
     log_dir: Path
+    control_port: int = 0
+    """The control plane's loopback port where there are no unix sockets (Windows); else 0."""
+
+    @property
+    def control_url(self) -> str:
+        """The control plane's address for parts on this machine."""
+        if self.control_port:
+            return f"http://127.0.0.1:{self.control_port}"
+        return f"unix://{self.control_socket}"
 
     @property
     def run_dir(self) -> Path:

@@ -70,6 +70,7 @@ def doors(settings: Settings) -> Iterator[Door]:
     """Every port that must be free."""
     if not settings.worker_only:
         yield Door("port", settings.server.host, settings.server.port)
+        yield Door("server_metrics_port", settings.server.host, settings.server.server_metrics_port)
     if settings.worker_only or not settings.server.disable_worker:
         yield Door("worker_port", "0.0.0.0", settings.worker.worker_port)  # noqa: S104 - a test of the port
         if not settings.worker.disable_metrics:

@@ -6,9 +6,10 @@ stage 2  control plane
 """
 
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aimindserve.boot.handover import write_handover
@@ -36,10 +37,11 @@ class Start:
 def start(what: Start) -> int:
     """Run until told to stop; returns the exit code. Raises StartError or SettingsError before
     anything has been started."""
-    settings, places = what.settings, places_of(what.settings)
+    settings = what.settings
+    places = replace(places_of(settings), control_port=_control_port())
     lock = prepare(settings, places)
     raise_open_files()
-    handover = write_handover(settings)
+    handover = write_handover(settings, places)
     try:
         supervisor = Supervisor(
             list(roles(settings, places, handover)),
@@ -69,7 +71,7 @@ def roles(settings: Settings, places: Places, handover: Path) -> Iterator[Role]:
         count = settings.server.gateway_processes
         for number in range(1, count + 1):
             name = "gateway" if count == 1 else f"gateway-{number}"
-            yield role(name, "gateway", 0, GATEWAY_LIMIT_S)
+            yield role(name, "gateway", 0, GATEWAY_LIMIT_S, str(number))
     if settings.worker_only or not settings.server.disable_worker:
         yield role("worker", "worker", 1, WORKER_LIMIT_S)
 
@@ -91,3 +93,11 @@ def child_environment(environ: Mapping[str, str]) -> dict[str, str]:
         kept["PYTHONPATH"] = os.pathsep.join(entries)
     # Standard output carries the ready line: it must not wait in a buffer.
     return {**kept, "PYTHONUNBUFFERED": "1"}
+
+
+def _control_port() -> int:
+    """A free loopback port where there are no unix sockets, else 0."""
+    if sys.platform != "win32":
+        return 0
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])

@@ -101,7 +101,6 @@ class Server:
         Form.PORT,
         "Port of the server's metrics.",
         "服务器指标的端口。",
-        stage=Stage.LATER,
     ).field(10161)
     jwt_secret_key: str | None = Setting(
         Form.TEXT,
