@@ -128,7 +128,7 @@ class FakeRuntime:
     def rewrite(self, token: str, **changes: float | int | str | None) -> None:
         """Change the script of a process that lives."""
         life = self._lives[token]
-        life.script = replace(life.script, **changes)  # pyright: ignore[reportArgumentType] - field names are checked by replace
+        life.script = replace(life.script, **changes)
 
     def power_off(self) -> None:
         """Everything ends at once, unseen: the machine lost its power."""

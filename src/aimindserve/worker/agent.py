@@ -79,7 +79,7 @@ class Agent:
         if edges is None:
             from aimindserve.worker.machine import real_edges
 
-            edges = real_edges(config, accelerators, sources, clock, host)
+            edges = real_edges(config, accelerators, sources, host, runtime)
         self._config = config
         self._clock = clock
         self._runtime = runtime

@@ -1,7 +1,8 @@
 """Which environment variables a user may give to an engine.
 
 An engine's environment decides which code it loads, where its requests go and which devices it
-sees; those are the worker's business. Everything else may pass.
+sees; those are the worker's business. Backends allow only what they know; this is the second wall,
+for every backend alike.
 """
 
 import re
@@ -13,7 +14,7 @@ NAMES_MAX = 200
 VALUE_MAX = 32 * 1024
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,127}\Z")
 _DENIED = """
-PATH HOME USER LOGNAME SHELL IFS ENV BASH_ENV TMPDIR TMP TEMP LANG TZ PWD OLDPWD
+PATH HOME USER LOGNAME SHELL IFS ENV BASH_ENV TMPDIR TMP TEMP PWD OLDPWD
 GCONV_PATH GLIBC_TUNABLES NLSPATH LOCPATH HOSTALIASES RESOLV_HOST_CONF
 NODE_OPTIONS NODE_PATH JAVA_TOOL_OPTIONS CLASSPATH GEM_PATH
 CUDA_VISIBLE_DEVICES CUDA_DEVICE_ORDER NVIDIA_VISIBLE_DEVICES NVIDIA_DRIVER_CAPABILITIES

@@ -37,10 +37,11 @@ def prepare(
     assignment: Assignment, file: FileObservation, port: int, place: RunPlace, bench: Bench
 ) -> Launch:
     """The process for `assignment`. Raises AimsError, with `params["reason"]` where known."""
-    backend = bench.backends.get(assignment.backend)
+    name = assignment.placement.backend or assignment.backend
+    backend = _backend(name, bench)
     if backend is None:
         raise NotFoundError(
-            f"There is no backend called {assignment.backend}.",
+            f"There is no backend called {name}.",
             params={"reason": "backend_unknown", "known": ", ".join(bench.backends) or "none"},
         )
     bad = environment.refuse(assignment.backend, assignment.options.env)
@@ -62,6 +63,13 @@ def prepare(
     env = {**dict(spec.env), **dict(assignment.options.env), **dict(exposure.env)}
     ready = replace(spec, env=tuple(env.items()), port=port)
     return Launch(ready, backend.probe(context))
+
+
+def _backend(name: str, bench: Bench) -> Backend | None:
+    if name in bench.backends:
+        return bench.backends[name]
+    named = (one for one in bench.backends.values() if name in one.aliases)
+    return next(named, None)
 
 
 def first_rank(assignment: Assignment, worker: str) -> int:

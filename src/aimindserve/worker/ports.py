@@ -1,0 +1,62 @@
+"""Who listens on this machine's ports, asked of the system itself."""
+
+import socket
+import sys
+from collections.abc import Callable
+
+import psutil
+
+from aimindserve.runtimes.base import Handle
+
+LOOPBACK = "127.0.0.1"
+
+
+class LocalPorts:
+    """Tries to bind: exactly what an engine will do a moment later."""
+
+    def taken(self, first: int, last: int) -> frozenset[int]:
+        """The ports of the inclusive range on which an engine could not listen."""
+        return frozenset(port for port in range(first, last + 1) if not _free(port))
+
+
+def owner_check(owns: Callable[[Handle, int], bool]) -> Callable[[Handle], bool | None]:
+    """For the prober: whether the engine's port is held by the engine. `owns(handle, pid)` knows
+    which processes are the engine's."""
+
+    def check(handle: Handle) -> bool | None:
+        pids = listeners(handle.port)
+        if not pids:
+            return None
+        return any(owns(handle, pid) for pid in pids)
+
+    return check
+
+
+def listeners(port: int) -> frozenset[int]:
+    """The processes that listen on `port`, as far as the system lets us see them."""
+    try:
+        found = psutil.net_connections(kind="tcp")
+    except (psutil.Error, OSError):
+        return frozenset()
+    return frozenset(
+        one.pid
+        for one in found
+        if one.status == psutil.CONN_LISTEN
+        and one.laddr
+        and one.laddr.port == port
+        and one.pid is not None
+    )
+
+
+def _free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+        if sys.platform == "win32":
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_EXCLUSIVEADDRUSE, 1)
+        else:
+            # Without it a port that an engine used a minute ago would look taken.
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
