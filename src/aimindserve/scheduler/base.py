@@ -36,8 +36,25 @@ class WorkerView:
     devices: tuple[Device, ...] = ()
     device_free_bytes: Mapping[DeviceId, int] = field(default_factory=dict[DeviceId, int])
     ports_free: int = 64
+    service_ports: tuple[int, int] = (40000, 40063)
     instances: Mapping[str, int] = field(default_factory=dict[str, int])
     """Deployment name -> how many of its instances are placed here."""
+    free_by_type: Mapping[str, tuple[int, ...]] = field(init=False, repr=False, compare=False)
+    """Device type -> free bytes of its devices, the largest first; derived, as is the next."""
+    free_share: float = field(init=False, repr=False, compare=False)
+    """0 (full) to 1 (empty): free of all device memory."""
+
+    def __post_init__(self) -> None:
+        # Asked about for every ask and shape, so it is worked out once for each worker.
+        by_type: dict[str, list[int]] = {}
+        total = 0
+        for device in self.devices:
+            by_type.setdefault(device.type, []).append(self.device_free_bytes.get(device.id, 0))
+            total += device.memory_bytes
+        free = {kind: tuple(sorted(by_type[kind], reverse=True)) for kind in sorted(by_type)}
+        share = sum(map(sum, free.values())) / total if total else 0.0
+        object.__setattr__(self, "free_by_type", free)
+        object.__setattr__(self, "free_share", share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +93,35 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """How one ask was decided: what `explain.record` turns into the record that people read."""
+
+    ask: Ask
+    revision: int
+    shape: int | None
+    """Which of the ask's shapes was taken; None when none fits."""
+    workers: tuple[WorkerName, ...] = ()
+    results: tuple[float | Reason, ...] = ()
+    """Per worker its score for that shape, or why not; without a shape, for the last one tried."""
+    placement: Placement | None = None
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """The scheduler's output, one entry per ask, by instance name."""
 
     placements: Mapping[str, Placement]
     refusals: Mapping[str, Refusal]
+    decisions: Mapping[str, Decision] = field(default_factory=dict[str, Decision])
 
 
 class Filter(Protocol):
-    """Refuses a worker for an ask and a shape, with the reason. One file each in `filters/`."""
+    """Refuses a worker for an ask and a shape, with the reason. One file each in `filters/`.
+
+    Asks that differ only in `instance`, `placement_id` and `created_at` must be judged alike: one
+    judgement is used for all of them.
+    """
 
     name: str
 
@@ -94,7 +131,8 @@ class Filter(Protocol):
 
 
 class Scorer(Protocol):
-    """Prefers one worker over another. One file each in `scorers/`."""
+    """Prefers one worker over another. One file each in `scorers/`; judges asks alike as filters
+    do."""
 
     name: str
     weight: float

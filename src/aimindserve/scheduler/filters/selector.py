@@ -1,0 +1,27 @@
+"""Refuses workers whose labels do not match the deployment's worker_selector."""
+
+from aimindserve.core.reason import Reason
+from aimindserve.core.shape import Shape
+from aimindserve.scheduler.base import Ask, WorkerView
+
+
+class Selector:
+    """Every label of the selector must be there with the same value."""
+
+    name = "selector"
+
+    def reject(self, ask: Ask, shape: Shape, worker: WorkerView) -> Reason | None:  # noqa: ARG002
+        """Names the rules that do not match."""
+        if not ask.selector:
+            return None
+        unmet = [
+            f"{key}={value}"
+            for key, value in sorted(ask.selector.items())
+            if worker.labels.get(key) != value
+        ]
+        if not unmet:
+            return None
+        return Reason("selector_empty", {"rule": ", ".join(unmet), "worker": worker.name})
+
+
+PLUGIN = Selector()
