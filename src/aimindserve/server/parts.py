@@ -1,0 +1,84 @@
+"""What the control plane is made of, handed in by the composition root.
+
+The server builds no store, reads no environment and no settings: it is a function of these parts.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from aimindserve.core.errors import SettingsError
+from aimindserve.kit.clock import Clock
+from aimindserve.store.base import Store
+from aimindserve.store.leases import Leases
+from aimindserve.store.records.audit import AuditEntry
+
+
+class Records(Protocol):
+    """Where audit entries are kept: `store.records.audit.audit(backing, clock)`."""
+
+    def append(self, record: AuditEntry) -> None:
+        """Queue an entry; never waits and never fails."""
+        ...
+
+
+class DecisionsRead(Protocol):
+    """The newest scheduling decision of each instance, as `store.decisions` keeps them."""
+
+    def get(self, instance: str) -> Mapping[str, Any] | None:
+        """Why `instance` is where it is, or why it is nowhere yet."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Cors:
+    """Which other origins' pages may call this API. Off unless origins are named."""
+
+    origins: tuple[str, ...] = ()
+    credentials: bool = False
+    methods: tuple[str, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE")
+    headers: tuple[str, ...] = ("authorization", "content-type", "x-api-key", "x-requested-with")
+
+    def __post_init__(self) -> None:
+        if self.credentials and "*" in self.origins:
+            raise SettingsError(
+                "Every origin may not send credentials: any web page could act as whoever visits.",
+                hint="Name the origins, or leave credentials off.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """Settings of the control plane, already checked."""
+
+    version: str
+    data_dir: Path
+    pepper: bytes
+    """Key of every stored hash of a secret."""
+    join_token: str
+    gateway_credential: str
+    trust_localhost: bool = True
+    openapi_docs: bool = True
+    secure_cookies: bool = False
+    """True behind something that ends TLS for us; under our own TLS it follows from the request."""
+    bootstrap_password: str | None = None
+    cors: Cors = field(default_factory=Cors)
+    report_interval_s: float = 10.0
+    streams_per_principal: int = 64
+    web_dir: Path | None = None
+    """The built console; None: a small page that says where everything is."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerParts:
+    """Everything `app.create_app` needs."""
+
+    store: Store
+    leases: Leases
+    clock: Clock
+    decisions: DecisionsRead
+    config: ServerConfig
+    records: Records | None = None
+    is_ready: Callable[[], bool] = lambda: True
+    """Whether the rest of this process is up; must not touch the database."""

@@ -1,0 +1,46 @@
+"""What workers measured last, in memory only: numbers that change every few seconds.
+
+The store keeps what a worker *is*; this keeps how busy it is. Lost at a restart, back with the next
+report.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from aimindserve.core.device import Usage
+from aimindserve.core.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The newest numbers of one worker."""
+
+    usage: Usage
+    rss_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Resident memory by instance."""
+
+
+class Telemetry:
+    """The newest reading of each worker."""
+
+    def __init__(self) -> None:
+        self._readings: dict[str, Reading] = {}
+
+    def put(self, worker: str, report: Report) -> None:
+        """Remember the numbers of `report`."""
+        resident = {name: seen.rss_bytes for name, seen in report.instances}
+        self._readings[worker] = Reading(report.worker.usage, resident)
+
+    def usage(self, worker: str) -> Usage | None:
+        """How busy `worker` is; None if it has not reported since this server started."""
+        reading = self._readings.get(worker)
+        return None if reading is None else reading.usage
+
+    def rss_bytes(self, worker: str, instance: str) -> int | None:
+        """Resident memory of `instance` on `worker`, if known."""
+        reading = self._readings.get(worker)
+        return None if reading is None else reading.rss_bytes.get(instance)
+
+    def forget(self, worker: str) -> None:
+        """`worker` was removed."""
+        self._readings.pop(worker, None)
