@@ -56,6 +56,11 @@ class Places:
         return self.run_dir / "settings.json"
 
     @property
+    def address(self) -> Path:
+        """Where commands on this machine read which server runs here."""
+        return self.run_dir / "server.json"
+
+    @property
     def token(self) -> Path:
         """The shared join token, unless the settings give one."""
         return self.data_dir / "token"

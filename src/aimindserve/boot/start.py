@@ -5,6 +5,7 @@ stage 1  worker        ends its inference backends
 stage 2  control plane
 """
 
+import json
 import os
 import socket
 import sys
@@ -18,7 +19,9 @@ from aimindserve.boot.preflight import prepare, raise_open_files
 from aimindserve.boot.process import Command
 from aimindserve.boot.settings import Settings, declared, environment
 from aimindserve.boot.supervisor import Role, Supervisor
+from aimindserve.boot.welcome import local_url
 from aimindserve.kit.clock import SystemClock
+from aimindserve.kit.secrets import write_private
 
 GATEWAY_LIMIT_S = 30.0
 WORKER_LIMIT_S = 40.0
@@ -43,6 +46,8 @@ def start(what: Start) -> int:
     raise_open_files()
     handover = write_handover(settings, places)
     try:
+        if not settings.worker_only:
+            write_private(places.address, json.dumps({"url": local_url(settings)}) + "\n")
         supervisor = Supervisor(
             list(roles(settings, places, handover)),
             SystemClock(),
@@ -52,7 +57,8 @@ def start(what: Start) -> int:
         )
         return supervisor.run()
     finally:
-        handover.unlink(missing_ok=True)
+        for left in (handover, places.address):
+            left.unlink(missing_ok=True)
         places.control_socket.unlink(missing_ok=True)
         lock.release()
 

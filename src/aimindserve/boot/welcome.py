@@ -17,14 +17,15 @@ def welcome(settings: Settings, tell: Callable[[str], None]) -> None:
     if places.admin_password.exists():
         tell(f"  first sign-in   admin, password in {places.admin_password}")
     tell(f"  join a machine  {join_command(settings, show_token=False)}")
-    tell(f"  token           in {places.token}" if settings.general.token is None else "")
+    if settings.general.token is None:
+        tell(f"  token           in {places.token}")
 
 
 def local_url(settings: Settings) -> str:
     """The server's address for somebody on this machine."""
     host = settings.server.host
     if host in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not listened on
-        host = "localhost"
+        host = "127.0.0.1"
     return _url(settings, host)
 
 

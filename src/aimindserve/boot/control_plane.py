@@ -1,0 +1,126 @@
+"""The control plane joined from its parts: store, controllers, API.
+
+Used by its process (`boot.control`) and by the demo; must not know how either is started.
+"""
+
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import uvicorn
+
+from aimindserve import __version__
+from aimindserve.backends._all import backends
+from aimindserve.boot.child import Child, Orders
+from aimindserve.boot.places import Places, join_token
+from aimindserve.boot.settings import Settings
+from aimindserve.controllers.all import build
+from aimindserve.controllers.loop import ControllerLoop
+from aimindserve.kit.secrets import new_id, read_or_create
+from aimindserve.kit.tasks import TaskSupervisor
+from aimindserve.server.app import ControlPlane
+from aimindserve.server.parts import Cors, ServerConfig, ServerParts
+from aimindserve.store.base import Backing
+from aimindserve.store.decisions import Decisions
+from aimindserve.store.leases import Leases
+from aimindserve.store.records._record import RecordKeeper
+from aimindserve.store.records.audit import audit
+from aimindserve.store.resources import ResourceStore
+
+GRACE_S = 5
+"""How long open requests may go on once the process was told to end; watches never end alone."""
+POLL_S = 0.005
+
+
+@asynccontextmanager
+async def control_plane(child: Child, backing: Backing) -> AsyncGenerator[ServerParts, None]:
+    """Store and controllers at work, with the parts that an API over them needs."""
+    clock = child.clock
+    config = server_config(child.settings, child.places)
+    store = ResourceStore(backing, clock)
+    await store.open()
+    tasks = TaskSupervisor(clock)
+    # Every backing keeps records too; the two protocols are apart because most see only one.
+    records = audit(cast("RecordKeeper", backing), clock)
+    try:
+        await records.open()
+        leases, decisions = Leases(clock), Decisions()
+        controllers = build(store, leases, clock, backends(), new_id, decisions)
+        loop = ControllerLoop(store, controllers, clock)
+        tasks.keep_running(loop.run, name="controllers")
+        yield ServerParts(store, leases, clock, decisions, config, records)
+    finally:
+        await tasks.aclose()
+        await records.close()
+        await store.close()
+
+
+def server_config(settings: Settings, places: Places) -> ServerConfig:
+    """What the API needs of the settings."""
+    server = settings.server
+    cors = Cors()
+    if server.enable_cors:
+        cors = Cors(
+            origins=server.allow_origins,
+            credentials=server.allow_credentials,
+            methods=server.allow_methods,
+            headers=server.allow_headers,
+        )
+    return ServerConfig(
+        version=__version__,
+        data_dir=places.data_dir,
+        pepper=read_or_create(places.pepper).encode(),
+        join_token=join_token(places, settings),
+        gateway_credential=read_or_create(places.gateway_credential),
+        trust_localhost=not server.force_auth_localhost,
+        openapi_docs=not server.disable_openapi_docs,
+        bootstrap_password=server.bootstrap_password,
+        cors=cors,
+        web_dir=_built_console(),
+    )
+
+
+async def serve(app: ControlPlane, listener: socket.socket, child: Child) -> None:
+    """Answer on `listener` until ordered to end."""
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            date_header=True,
+            proxy_headers=False,
+            timeout_graceful_shutdown=GRACE_S,
+            timeout_keep_alive=75,
+        )
+    )
+    tasks = TaskSupervisor(child.clock)
+    tasks.spawn(_announce(server, child), name="announce")
+    tasks.spawn(_obey(app, server, child.orders), name="obey")
+    try:
+        await server.serve(sockets=[listener])
+    finally:
+        await tasks.aclose()
+
+
+async def _announce(server: uvicorn.Server, child: Child) -> None:
+    while not server.started:
+        await child.clock.sleep(POLL_S)
+    child.ready()
+
+
+async def _obey(app: ControlPlane, server: uvicorn.Server, orders: Orders) -> None:
+    await orders.stop.wait()
+    app.end_streams()
+    server.should_exit = True
+
+
+def _built_console() -> Path | None:
+    folder = Path(__file__).parent.parent / "_web"
+    return folder if (folder / "index.html").is_file() else None
