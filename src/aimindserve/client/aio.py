@@ -8,7 +8,7 @@ What is sent and how it is read stands in `calls`, `exchange`, `watching` and `w
 only the sending. Methods raise the exceptions of `core.errors`, and UnreachableError.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Literal, TypeVar, overload
 
@@ -29,7 +29,7 @@ from aimindserve.client.exchange import (
     session_options,
     stream_arguments,
 )
-from aimindserve.client.objects import Document, Event, Login, LogQuery, NewKey
+from aimindserve.client.objects import Document, Event, Login, LogQuery, NewKey, NewUser
 from aimindserve.client.quick import httpx
 from aimindserve.client.waiting import Outcome, Progress, Waiting, check, timed_out
 from aimindserve.client.watching import PATH as WATCH_PATH
@@ -101,9 +101,31 @@ class AsyncClient:
         """Who the server takes this client for."""
         return await self.send(calls.me())
 
+    async def change_password(self, current: str, new: str) -> str | None:
+        """Choose another password; the session to go on with, when the server opened a new one."""
+        session = await self.send(calls.change_password(current, new))
+        if session is not None:
+            self._credentials = Credentials(session=session)
+        return session
+
     async def create_key(self, fields: Document) -> NewKey:
-        """Make an API key: name, description, expires_at, allowed_models, user."""
+        """Make an API key: name, description, expires_in_s, allowed_models, user, labels."""
         return await self.send(calls.create_key(fields))
+
+    async def create_user(
+        self,
+        name: str,
+        password: str | None = None,
+        *,
+        spec: Document | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> NewUser:
+        """Make a user: spec has role, full_name. Without a password the server makes one."""
+        return await self.send(calls.create_user(name, password, spec or {}, labels or {}))
+
+    async def reset_password(self, user: str, password: str | None = None) -> str | None:
+        """Give somebody else another password; the one the server made, when none was given."""
+        return await self.send(calls.reset_password(user, password))
 
     async def decision(self, instance: str) -> Document:
         """Why an instance is where it is, or why it cannot be placed."""

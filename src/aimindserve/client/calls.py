@@ -13,11 +13,13 @@ from urllib.parse import quote
 
 from aimindserve.client.objects import (
     API_KEY,
+    USER,
     Document,
     KindOf,
     Login,
     LogQuery,
     NewKey,
+    NewUser,
     Object,
     Page,
 )
@@ -113,9 +115,11 @@ class Calls(Generic[S, T]):
         """A JSON merge patch (RFC 7396): what is named changes, null removes."""
         return Call("PATCH", self._path(name), self._object, body=patch, content_type=MERGE_PATCH)
 
-    def delete(self, name: str, revision: int | None = None) -> Call[None]:
-        """Remove the object, only at `revision` when one is given."""
+    def delete(self, name: str, revision: int | None = None, *, force: bool = False) -> Call[None]:
+        """Remove the object, only at `revision` when one is given; `force`: also one in use."""
         query = {} if revision is None else {"revision": str(revision)}
+        if force:
+            query["force"] = "true"
         return Call("DELETE", self._path(name), _nothing, query=query)
 
     def _path(self, name: str | None = None) -> str:
@@ -161,9 +165,36 @@ def me() -> Call[Document]:
     return Call("GET", f"{API}/auth/me", _whole)
 
 
+def change_password(current: str, new: str) -> Call[str | None]:
+    """Another password for the caller; the answer may open a new session."""
+    body = {"current_password": current, "new_password": new}
+    return Call(
+        "POST", f"{API}/auth/password", lambda answer: answer.cookies.get(COOKIE), body=body
+    )
+
+
 def create_key(fields: Document) -> Call[NewKey]:
     """A new API key; the answer holds the secret, this once."""
     return Call("POST", f"{API}/api-keys", _new_key, body=fields)
+
+
+def create_user(
+    name: str, password: str | None, spec: Document, labels: Mapping[str, str]
+) -> Call[NewUser]:
+    """A new user; without a password the server makes one and tells it this once."""
+    body: dict[str, Any] = {
+        "metadata": {"name": name, "labels": dict(labels)},
+        "spec": dict(spec),
+    }
+    if password is not None:
+        body["password"] = password
+    return Call("POST", f"{API}/users", _new_user, body=body)
+
+
+def reset_password(user: str, password: str | None) -> Call[str | None]:
+    """Another password for somebody else; the one the server made, when none was given."""
+    body = {} if password is None else {"password": password}
+    return Call("POST", f"{API}/users/{quote(user, safe='')}/password", _password, body=body)
 
 
 def version() -> Call[Document]:
@@ -208,12 +239,22 @@ def _login(answer: Answer) -> Login:
 
 
 def _new_key(answer: Answer) -> NewKey:
-    body = _mapping(answer.body)
-    key = body.get("key")
-    document = body.get("object") or body.get("api_key") or body
+    body = dict(_mapping(answer.body))
+    key = body.pop("key", None)
     if not isinstance(key, str):
         raise UpstreamError("The server made a key but did not tell it.")
-    return NewKey(key, Object(API_KEY, _document(document)))
+    return NewKey(key, Object(API_KEY, _document(body)))
+
+
+def _new_user(answer: Answer) -> NewUser:
+    body = dict(_mapping(answer.body))
+    password = body.pop("password", None)
+    return NewUser(Object(USER, _document(body)), password)
+
+
+def _password(answer: Answer) -> str | None:
+    found = _mapping(answer.body).get("password")
+    return None if found is None else str(found)
 
 
 def _document(value: Any) -> Document:

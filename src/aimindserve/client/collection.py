@@ -60,9 +60,9 @@ class Collection(Generic[S, T]):
         made: Object[S, T] = self.send(self.calls.patch(name, patch))
         return made
 
-    def delete(self, name: str, *, revision: int | None = None) -> None:
-        """Remove the object; raises NotFoundError, StaleError."""
-        self.send(self.calls.delete(name, revision))
+    def delete(self, name: str, *, revision: int | None = None, force: bool = False) -> None:
+        """Remove the object, with `force` also one in use; raises NotFoundError, ConflictError."""
+        self.send(self.calls.delete(name, revision, force=force))
 
     def watch(self, *, since: int | None = None, idle_s: float | None = None) -> Iterator[Event]:
         """Every change of this kind, for ever; see Client.watch."""
@@ -116,9 +116,9 @@ class AsyncCollection(Generic[S, T]):
         made: Object[S, T] = await self.send(self.calls.patch(name, patch))
         return made
 
-    async def delete(self, name: str, *, revision: int | None = None) -> None:
-        """Remove the object; raises NotFoundError, StaleError."""
-        await self.send(self.calls.delete(name, revision))
+    async def delete(self, name: str, *, revision: int | None = None, force: bool = False) -> None:
+        """Remove the object, with `force` also one in use; raises NotFoundError, ConflictError."""
+        await self.send(self.calls.delete(name, revision, force=force))
 
     def watch(
         self, *, since: int | None = None, idle_s: float | None = None

@@ -79,7 +79,7 @@ def session_options(server_url: str, timeout_s: float, *, verify: bool) -> dict[
         "trust_env": not local,
         "verify": verify,
         "follow_redirects": False,
-        "headers": {"user-agent": f"aimindserve/{__version__}"},
+        "headers": {"user-agent": f"aimindserve/{__version__}", "x-requested-with": "aimindserve"},
     }
 
 

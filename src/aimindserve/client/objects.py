@@ -151,6 +151,14 @@ class NewKey:
 
 
 @dataclass(frozen=True, slots=True)
+class NewUser:
+    """A user just made. `password` is set only when the server made it; it is told this once."""
+
+    object: "Object[types.UserSpec, types.Nothing]"
+    password: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Login:
     """A session just opened; `session` is the value of the cookie."""
 

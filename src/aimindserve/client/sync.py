@@ -9,9 +9,9 @@ only the sending. Methods raise the exceptions of `core.errors`, and Unreachable
 """
 
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from typing_extensions import Self
 
@@ -30,12 +30,15 @@ from aimindserve.client.exchange import (
     session_options,
     stream_arguments,
 )
-from aimindserve.client.objects import Document, Event, Login, LogQuery, NewKey
+from aimindserve.client.objects import Document, Event, Login, LogQuery, NewKey, NewUser
 from aimindserve.client.quick import httpx
 from aimindserve.client.waiting import Outcome, Progress, Waiting, check, timed_out
 from aimindserve.client.watching import PATH as WATCH_PATH
 from aimindserve.client.watching import SILENCE_MAX_S, Follow, chunk_of
 from aimindserve.core.errors import GoneError, InternalError, UnavailableError, UpstreamError
+
+if TYPE_CHECKING:
+    from aimindserve.client.aio import AsyncClient
 
 R = TypeVar("R")
 LOG_SILENCE_S = 3600.0
@@ -74,6 +77,13 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def twin(self) -> "AsyncClient":
+        """A client for asyncio of the same server, with the same credential."""
+        from aimindserve.client.aio import AsyncClient
+
+        known = self._credentials
+        return AsyncClient(self.server_url, api_key=known.api_key, session=known.session)
+
     def close(self) -> None:
         """Close every connection."""
         self._http.close()
@@ -101,9 +111,31 @@ class Client:
         """Who the server takes this client for."""
         return self.send(calls.me())
 
+    def change_password(self, current: str, new: str) -> str | None:
+        """Choose another password; the session to go on with, when the server opened a new one."""
+        session = self.send(calls.change_password(current, new))
+        if session is not None:
+            self._credentials = Credentials(session=session)
+        return session
+
     def create_key(self, fields: Document) -> NewKey:
-        """Make an API key: name, description, expires_at, allowed_models, user."""
+        """Make an API key: name, description, expires_in_s, allowed_models, user, labels."""
         return self.send(calls.create_key(fields))
+
+    def create_user(
+        self,
+        name: str,
+        password: str | None = None,
+        *,
+        spec: Document | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> NewUser:
+        """Make a user: spec has role, full_name. Without a password the server makes one."""
+        return self.send(calls.create_user(name, password, spec or {}, labels or {}))
+
+    def reset_password(self, user: str, password: str | None = None) -> str | None:
+        """Give somebody else another password; the one the server made, when none was given."""
+        return self.send(calls.reset_password(user, password))
 
     def decision(self, instance: str) -> Document:
         """Why an instance is where it is, or why it cannot be placed."""

@@ -88,12 +88,17 @@ class Waiting:
         """The deployment as last seen."""
         return self._object
 
+    @property
+    def instances(self) -> Sequence[AnyObject]:
+        """Its instances as last seen, by name."""
+        return tuple(one for _, one in sorted(self._instances.items()))
+
     def progress(self, now: float) -> Progress:
         """The verdict at `now` (seconds of a clock that never goes back)."""
         if self._object is None:
             return Progress(Outcome.GONE if self._complete else Outcome.PENDING)
         spec, status = self._object.document["spec"], self._object.document["status"]
-        stages = tuple(_stage(one) for _, one in sorted(self._instances.items()))
+        stages = tuple(_stage(one) for one in self.instances)
         wanted, ready = int(spec["replicas"]), int(status.get("ready_replicas") or 0)
         outcome, culprit = Outcome.PENDING, None
         if self._current() and ready >= wanted and int(status.get("replicas") or 0) == wanted:

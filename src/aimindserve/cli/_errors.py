@@ -1,0 +1,95 @@
+"""How a client command that failed says so: what, which code, what to do, which request.
+
+    ✗ There is no deployment called "qwen". (not_found)
+      Did you mean qwen3?
+      request 01J…
+
+With `-o json` the same as a problem document. Standard output stays empty.
+"""
+
+import json
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import click
+
+from aimindserve.cli import _failure
+from aimindserve.cli._text import reason_text, say
+from aimindserve.client.errors import (
+    CannotScheduleError,
+    TargetFailedError,
+    UnreachableError,
+    WaitError,
+    WaitTimeoutError,
+    code_of,
+)
+from aimindserve.core.errors import AimsError, UnauthenticatedError, problem
+
+_CODES: tuple[tuple[type[AimsError], int], ...] = (
+    (UnreachableError, _failure.NOT_REACHABLE),
+    (CannotScheduleError, _failure.NO_FIT),
+    (WaitTimeoutError, _failure.TIMED_OUT),
+    (TargetFailedError, _failure.TARGET_FAILED),
+)
+
+
+def exit_code(error: AimsError) -> int:
+    """The exit code that tells scripts what kind of failure `error` is."""
+    found = next((code for kind, code in _CODES if isinstance(error, kind)), None)
+    return _failure.exit_code(error) if found is None else found
+
+
+@contextmanager
+def told(*, as_json: bool, language: str, debug: bool) -> Generator[None]:
+    """Turn exceptions of the body into words on standard error and an exit code."""
+    try:
+        yield
+    except AimsError as error:
+        if debug:
+            traceback.print_exc()
+        click.echo(as_problem(error) if as_json else as_text(error, language), err=True)
+        raise click.exceptions.Exit(exit_code(error)) from error
+    except click.Abort as error:
+        raise KeyboardInterrupt from error
+
+
+def as_problem(error: AimsError) -> str:
+    """The error as one line of JSON."""
+    params = dict(error.params)
+    request_id = str(params.pop("request_id", ""))
+    document = problem(error, request_id=request_id)
+    document["code"] = code_of(error)
+    if params:
+        document["params"] = params
+    else:
+        document.pop("params", None)
+    return json.dumps(document, ensure_ascii=False, default=str)
+
+
+def as_text(error: AimsError, language: str) -> str:
+    """The error for people: a line, and indented below it what helps."""
+    message, hint = error.message, error.hint
+    reason = error.params.get("reason")
+    if isinstance(error, WaitError) and reason:
+        message, hint = reason_text(reason, language)
+    if isinstance(error, UnauthenticatedError):
+        hint = f"{hint}\n{say(language, 'sign_in_hint')}".strip()
+    if error.params.get("here"):
+        message, hint = say(language, "server_here"), say(language, "server_here_hint")
+    lines = [f"✗ {message} ({code_of(error)})"]
+    lines += [f"  {line}" for line in hint.splitlines()]
+    lines += [f"  {line}" for line in (*error.params.get("why", ()), *_fields(error))]
+    if error.params.get("request_id"):
+        lines.append(f"  request {error.params['request_id']}")
+    return "\n".join(lines)
+
+
+def _fields(error: AimsError) -> list[str]:
+    """What the server found in each field, when it found more than the message tells."""
+    problems: Any = error.params.get("problems")
+    if not isinstance(problems, list):
+        return []
+    rows = cast("list[dict[str, Any]]", problems)
+    return [f"{row.get('field')}: {row.get('message')}" for row in rows] if len(rows) > 1 else []

@@ -1,0 +1,216 @@
+"""Printing API objects: tables without boxes, JSON, YAML, names. Standard output is data only.
+
+JSON and YAML are the API's documents as they came: one object, or a list of them. Tables are for
+people and no contract.
+"""
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from aimindserve.cli._columns import COLUMNS, Column, at
+from aimindserve.cli._invocation import Invocation
+from aimindserve.client.objects import AnyObject, Document
+from aimindserve.core.errors import InvalidError
+
+_ICONS = {"ok": "●", "working": "◌", "attention": "▲", "failed": "✗", "off": "○"}
+_COLOURS = {"ok": "green", "working": "blue", "attention": "yellow", "failed": "red", "off": None}
+
+
+def listing_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of commands that print a list."""
+    for option in (
+        click.option("--no-header", is_flag=True, help="Leave out the line of headers."),
+        click.option(
+            "--sort", metavar="COLUMN", help="Column or field to sort by; -COLUMN for downwards."
+        ),
+        click.option(
+            "--filter",
+            "filters",
+            multiple=True,
+            metavar="FIELD=VALUE",
+            help="Only what matches: column or field, then =, != or ~ (contains). Repeatable.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def print_list(
+    here: Invocation,
+    kind: str,
+    found: Iterable[AnyObject],
+    *,
+    filters: Sequence[str] = (),
+    sort: str | None = None,
+    no_header: bool = False,
+) -> None:
+    """Print objects of one kind as the user asked."""
+    tests = [_test(kind, text) for text in filters]
+    every = list(found)
+    chosen = [one for one in every if all(test(one.document) for test in tests)]
+    if sort:
+        chosen = _sorted(kind, chosen, sort)
+    if here.structured:
+        _print_structured(here, [one.document for one in chosen])
+        return
+    if not chosen:
+        here.note("none_match" if every else f"none_{kind}")
+        return
+    columns = [one for one in COLUMNS[kind] if here.output == "wide" or not one.wide]
+    click.echo(table(here, columns, [one.document for one in chosen], header=not no_header))
+
+
+def print_object(here: Invocation, found: AnyObject) -> None:
+    """Print one object; as a table of one line where no structure was asked for."""
+    if here.structured:
+        print_document(here, found.document)
+        return
+    columns = [one for one in COLUMNS[found.of.name] if here.output == "wide" or not one.wide]
+    click.echo(table(here, columns, [found.document]))
+
+
+def print_document(here: Invocation, document: Document) -> None:
+    """Print one document as JSON, YAML or its name."""
+    if here.output == "name":
+        click.echo(at(document, "metadata.name") or "")
+    elif here.output == "yaml":
+        click.echo(_yaml(document), nl=False)
+    else:
+        click.echo(json.dumps(document, ensure_ascii=False, indent=2))
+
+
+def table(
+    here: Invocation,
+    columns: Sequence[Column],
+    documents: Sequence[Document],
+    *,
+    header: bool = True,
+) -> str:
+    """Columns two spaces apart; nothing is cut or wrapped."""
+    moment = now()
+    rows = [[one.header for one in columns]] if header else []
+    rows += [[one.write(at(each, one.path), moment) for one in columns] for each in documents]
+    shown: list[Document | None] = [None, *documents] if header else list(documents)
+    if here.colour:
+        for row, document in zip(rows, shown, strict=True):
+            _paint(here, columns, row, document)
+    return aligned(rows)
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Cells in columns by the width they take on a screen, the last column unpadded."""
+    if not rows:
+        return ""
+    widths = [max(_width(row[place]) for row in rows) for place in range(len(rows[0]))]
+    lines: list[str] = []
+    for row in rows:
+        cells = [
+            cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def phase_text(here: Invocation, document: Document) -> str:
+    """The phase of an object; on a terminal with its class's icon and colour."""
+    word = str(at(document, "status.phase") or "")
+    visual = str(at(document, "status.class") or "")
+    if not here.colour or visual not in _ICONS:
+        return word
+    return click.style(f"{_ICONS[visual]} {word}", fg=_COLOURS[visual])
+
+
+def _print_structured(here: Invocation, documents: Sequence[Document]) -> None:
+    if here.output == "name":
+        for document in documents:
+            click.echo(at(document, "metadata.name"))
+    elif here.output == "yaml":
+        click.echo(_yaml(list(documents)), nl=False)
+    else:
+        click.echo(json.dumps(documents, ensure_ascii=False, indent=2))
+
+
+def _yaml(value: Any) -> str:
+    import yaml
+
+    text: str = yaml.safe_dump(value, allow_unicode=True, sort_keys=False, width=10_000)
+    return text
+
+
+def _paint(
+    here: Invocation, columns: Sequence[Column], row: list[str], document: Document | None
+) -> None:
+    for place, column in enumerate(columns):
+        if document is None:
+            row[place] = click.style(row[place], bold=True)
+        elif column.path == "status.phase":
+            row[place] = phase_text(here, document)
+
+
+def _width(text: str) -> int:
+    plain = click.unstyle(text)
+    return sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in plain)
+
+
+def _path(kind: str, field: str) -> str:
+    """The dotted path a user means by a column's header or by the path itself."""
+    wanted = field.upper().replace("_", " ")
+    found = next((one.path for one in COLUMNS[kind] if one.header == wanted), None)
+    if found is None and "." not in field:
+        headers = ", ".join(one.header for one in COLUMNS[kind])
+        raise InvalidError(
+            f"{field!r} is no column of this list; there are: {headers}.",
+            hint="A path into the object works too, for example spec.replicas",
+        )
+    return found or field
+
+
+def _test(kind: str, text: str) -> Callable[[Document], bool]:
+    for sign in ("!=", "~", "="):
+        field, found, wanted = text.partition(sign)
+        if found:
+            break
+    else:
+        raise InvalidError(f"--filter {text!r} has no =, != or ~.", hint="For example: phase=ready")
+    path = _path(kind, field.strip())
+    want = wanted.strip().lower()
+
+    def test(document: Document) -> bool:
+        value = _plain(at(document, path)).lower()
+        if sign == "~":
+            return want in value
+        return (value == want) is (sign == "=")
+
+    return test
+
+
+def _sorted(kind: str, found: list[AnyObject], sort: str) -> list[AnyObject]:
+    path = _path(kind, sort.lstrip("-+"))
+    missing = [one for one in found if at(one.document, path) is None]
+    present = [one for one in found if at(one.document, path) is not None]
+
+    def key(one: AnyObject) -> tuple[bool, float, str]:
+        value = at(one.document, path)
+        number = isinstance(value, int | float)
+        return (not number, float(value) if number else 0.0, _plain(value))
+
+    return [*sorted(present, key=key, reverse=sort.startswith("-")), *missing]
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping | list):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def now() -> float:
+    """The present time in seconds since the epoch."""
+    from aimindserve.kit.clock import SystemClock
+
+    return SystemClock().now()

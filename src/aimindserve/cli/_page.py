@@ -1,0 +1,220 @@
+"""The pages that `describe` prints, as sections of labelled lines."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from aimindserve.cli._columns import MISSING, age, at, devices, labels, size, text, whole_model
+from aimindserve.cli._invocation import Invocation
+from aimindserve.cli._output import aligned, now, phase_text
+from aimindserve.cli._text import reason_text
+from aimindserve.client.objects import AnyObject
+from aimindserve.kit.units import format_bytes
+
+_PARTS = ("weights", "kv_cache", "compute", "runtime", "projector")
+
+
+@dataclass(slots=True)
+class Section:
+    """A title and what stands below it: (label, value) lines, then free lines."""
+
+    title: str = ""
+    rows: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
+    lines: list[str] = field(default_factory=list[str])
+
+
+def rendered(sections: Sequence[Section]) -> str:
+    """Sections with a blank line between; those that hold nothing are left out."""
+    shown: list[str] = []
+    for section in sections:
+        rows = [(f"{label}:", value) for label, value in section.rows]
+        body = [*aligned(rows).splitlines(), *section.lines]
+        if body and section.title:
+            body = [section.title, *(f"  {line}" for line in body)]
+        if body:
+            shown.append("\n".join(body))
+    return "\n\n".join(shown)
+
+
+def deployment_page(
+    here: Invocation,
+    deployment: AnyObject,
+    instances: Sequence[AnyObject],
+    files: Sequence[AnyObject],
+    route: AnyObject | None,
+) -> list[Section]:
+    """A deployment with its instances and its model."""
+    document = deployment.document
+    spec = document["spec"]
+    head = Section(rows=_head(here, deployment))
+    head.rows += [
+        ("Model", whole_model(spec["model"], 0)),
+        ("Ready", f"{at(document, 'status.ready_replicas') or 0} of {spec['replicas']}"),
+        ("Backend", _with_version(spec)),
+        ("Description", spec.get("description") or ""),
+        ("Parameters", " ".join(spec.get("backend_parameters") or ())),
+        ("Environment", labels(spec.get("env"), 0)),
+        ("Worker selector", labels(spec.get("worker_selector"), 0)),
+        ("Devices", text(at(spec, "gpu_selector.gpu_ids"), 0)),
+        ("Placement", spec.get("placement_strategy") or ""),
+        ("Serves", text(at(route.document, "status.categories"), 0) if route else ""),
+    ]
+    head.rows = [row for row in head.rows if row[1] not in ("", MISSING)]
+    head.lines = reason_lines(here, at(document, "status.reason"))
+    running = [_instance_section(here, instance) for instance in instances]
+    return [head, _facts(files), *running, _file_section(here, files)]
+
+
+def instance_page(here: Invocation, instance: AnyObject) -> list[Section]:
+    """One instance."""
+    head = Section(rows=_head(here, instance))
+    head.rows.append(("Deployment", str(at(instance.document, "spec.deployment"))))
+    body = _instance_section(here, instance)
+    head.rows += body.rows
+    head.lines = body.lines
+    return [head]
+
+
+def worker_page(here: Invocation, worker: AnyObject) -> list[Section]:
+    """A worker with what it has and what is free."""
+    document = worker.document
+    seen: Mapping[str, Any] = at(document, "status.observed") or {}
+    machine: Mapping[str, Any] = seen.get("inventory") or {}
+    usage: Mapping[str, Any] = seen.get("usage") or {}
+    head = Section(rows=_head(here, worker))
+    head.rows += [
+        ("Address", f"{seen.get('host')}:{seen.get('port')}" if seen else ""),
+        ("Version", text(seen.get("version"), 0)),
+        ("System", " ".join(str(machine.get(key) or "") for key in ("os_name", "os_version"))),
+        ("Kernel", f"{machine.get('kernel')} ({machine.get('arch')})" if machine else ""),
+        (
+            "Processors",
+            f"{machine.get('cpu_count')} × {machine.get('cpu_name')}" if machine else "",
+        ),
+        ("RAM", _of(usage.get("ram_available_bytes"), machine.get("ram_bytes"))),
+        ("Swap", size(machine.get("swap_bytes"), 0)),
+        ("Devices", devices(machine.get("devices"), 0)),
+        ("Labels", labels(worker.labels, 0)),
+    ]
+    head.rows = [row for row in head.rows if row[1].strip() not in ("", MISSING)]
+    head.lines = reason_lines(here, at(document, "status.reason"))
+    return [head, _device_section(machine, usage)]
+
+
+def reason_lines(here: Invocation, reason: Any) -> list[str]:
+    """A reason with its proof and what to do about it."""
+    if not isinstance(reason, Mapping):
+        return []
+    fields = cast("Mapping[str, Any]", reason)
+    message, fix = reason_text(fields, here.language)
+    lines = [f"✗ {message} ({fields.get('code')})"]
+    lines += [f"  | {line}" for line in str(fields.get("evidence") or "").splitlines()]
+    return [*lines, f"  {here.text('fix')}: {fix}"] if fix else lines
+
+
+def memory(parts: Mapping[str, Any]) -> str:
+    """`1.2 GiB (weights 1.0 GiB, kv cache 200 MiB)`."""
+    found = [(name.replace("_", " "), int(parts.get(name) or 0)) for name in _PARTS]
+    told = ", ".join(f"{name} {format_bytes(count)}" for name, count in found if count)
+    total = sum(count for _, count in found)
+    return f"{format_bytes(total)} ({told})" if told else MISSING
+
+
+def _head(here: Invocation, found: AnyObject) -> list[tuple[str, str]]:
+    document = found.document
+    return [
+        ("Name", found.name),
+        ("Phase", phase_text(here, document)),
+        ("Age", age(found.metadata.get("created_at"), now())),
+    ]
+
+
+def _instance_section(here: Invocation, instance: AnyObject) -> Section:
+    document = instance.document
+    observed: Mapping[str, Any] = at(document, "status.observed") or {}
+    section = Section(title=f"Instance {instance.name}")
+    section.rows.append(("Phase", phase_text(here, document)))
+    placement: Mapping[str, Any] = at(document, "status.placement") or {}
+    if placement:
+        section.rows.append(("Shape", str(placement.get("shape"))))
+        section.rows += _ranks(placement)
+    if observed:
+        section.rows.append(("Run", f"{observed.get('run')} ({observed.get('restarts')} restarts)"))
+        if observed.get("pid"):
+            where = f"{observed['pid']}, port {observed.get('port')}"
+            section.rows.append(
+                ("Process", where + (", adopted" if observed.get("adopted") else ""))
+            )
+    section.lines = reason_lines(
+        here, at(document, "status.reason") or at(document, "status.refusal")
+    )
+    return section
+
+
+def _ranks(placement: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Worker, memory by part and device of each process."""
+    rows: list[tuple[str, str]] = []
+    ranks: Sequence[Mapping[str, Any]] = placement.get("ranks") or ()
+    for place, rank in enumerate(ranks):
+        suffix = f" {place}" if len(ranks) > 1 else ""
+        rows.append((f"Worker{suffix}", str(rank.get("worker"))))
+        if memory(rank.get("ram") or {}) != MISSING:
+            rows.append((f"RAM{suffix}", memory(rank.get("ram") or {})))
+        rows += [
+            (str(claim.get("device")), memory(claim.get("parts") or {}))
+            for claim in rank.get("claims") or ()
+        ]
+    return rows
+
+
+def _facts(files: Sequence[AnyObject]) -> Section:
+    """What the model's file says of itself."""
+    found = [at(one.document, "status.observed.facts") for one in files]
+    facts: Mapping[str, Any] | None = next((each for each in found if each), None)
+    if facts is None:
+        return Section()
+    count = int(facts.get("parameter_count") or 0)
+    rows = [
+        ("Name", str(facts.get("name") or "")),
+        ("Format", f"{facts.get('format')}, {facts.get('architecture')}"),
+        ("Parameters", f"{count / 1e9:.2f} billion" if count else ""),
+        ("Quantization", str(facts.get("quantization") or "")),
+        ("Size", size(facts.get("size_bytes"), 0)),
+        ("Context", f"{facts.get('context_length')} tokens" if facts.get("context_length") else ""),
+        ("Layers", str(facts.get("layer_count") or "")),
+        ("Chat template", text(facts.get("chat_template"), 0)),
+    ]
+    return Section("Model file", [row for row in rows if row[1]])
+
+
+def _file_section(here: Invocation, files: Sequence[AnyObject]) -> Section:
+    """Where the model's file is, and where it is not and why."""
+    rows: list[tuple[str, str]] = []
+    for one in files:
+        worker = str(at(one.document, "spec.worker"))
+        reason: Mapping[str, Any] | None = at(one.document, "status.observed.reason")
+        note = f": {reason_text(reason, here.language)[0]}" if reason else ""
+        rows.append((worker, f"{phase_text(here, one.document)}{note}"))
+    return Section("On workers", rows) if rows else Section()
+
+
+def _device_section(machine: Mapping[str, Any], usage: Mapping[str, Any]) -> Section:
+    used = {each["id"]: each for each in usage.get("devices") or ()}
+    rows: list[tuple[str, str]] = []
+    for device in machine.get("devices") or ():
+        taken = used.get(device["id"], {}).get("memory_used_bytes")
+        free = None if taken is None else int(device["memory_bytes"]) - int(taken)
+        rows.append((str(device["id"]), f"{device['name']}, {_of(free, device['memory_bytes'])}"))
+    return Section("Devices", rows)
+
+
+def _with_version(spec: Mapping[str, Any]) -> str:
+    return " ".join(str(spec[key]) for key in ("backend", "backend_version") if spec.get(key))
+
+
+def _of(free: Any, total: Any) -> str:
+    if not total:
+        return ""
+    if free is None:
+        return format_bytes(int(total))
+    return f"{format_bytes(int(free))} free of {format_bytes(int(total))}"

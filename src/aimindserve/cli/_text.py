@@ -1,0 +1,161 @@
+"""What client commands say to people, in English and 简体中文: one catalogue.
+
+Field names, headers, codes and JSON are never translated. Reasons come from the catalogue of
+`core.reason`; a reason of a newer server, which this program does not know, keeps its own sentence.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from aimindserve.core import reason as reasons
+
+LANGUAGES = ("en", "zh")
+_VARIABLES = ("GPUSTACK_LANG", "LC_ALL", "LC_MESSAGES", "LANG")
+
+TEXTS: Mapping[str, tuple[str, str]] = {
+    "none_deployment": (
+        "Nothing is deployed yet. Begin with: aimindserve deploy /path/to/model.gguf",
+        "尚未部署任何模型。开始：aimindserve deploy /path/to/model.gguf",
+    ),
+    "none_instance": ("No instance is running.", "没有模型实例。"),
+    "none_worker": (
+        "No worker has joined. On a machine: aimindserve start --server-url URL --token TOKEN",
+        "还没有工作节点。在一台机器上运行：aimindserve start --server-url URL --token TOKEN",
+    ),
+    "none_api-key": (
+        "There are no API keys. Make one with: aimindserve keys create NAME",
+        "还没有 API 密钥。创建：aimindserve keys create NAME",
+    ),
+    "none_user": ("There are no users.", "没有用户。"),
+    "none_model-file": ("No model files are known.", "没有模型文件。"),
+    "none_route": ("There are no routes.", "没有路由。"),
+    "none_match": ("Nothing matches.", "没有匹配项。"),
+    "deployed": ("{name} is deployed.", "已部署 {name}。"),
+    "taken": (
+        "Choose another one with --name, or change it: aimindserve scale {name} N, "
+        "aimindserve rm {name}.",
+        "用 --name 另取名称，或修改现有部署：aimindserve scale {name} N、aimindserve rm {name}。",
+    ),
+    "ready": ("{name} is ready.", "{name} 已就绪。"),
+    "base_url": ("Base URL", "接口地址"),
+    "model": ("Model", "模型"),
+    "ask_it": ("Ask it", "试一试"),
+    "or_here": ("or here", "或直接对话"),
+    "follow": ("Follow it with: {command}", "查看进度：{command}"),
+    "still": (
+        "Stopped watching; {name} goes on. Look again with: aimindserve wait {name}",
+        "已停止等待，{name} 的部署仍在继续。再次查看：aimindserve wait {name}",
+    ),
+    "elsewhere": (
+        "Note: {path} must exist on the workers of {server}, not only here.",
+        "注意：{path} 必须存在于 {server} 的工作节点上，而不仅是本机。",
+    ),
+    "scaled": ("{name}: {before} → {after} replicas.", "{name}：副本数 {before} → {after}。"),
+    "unchanged": ("{name} has {after} replicas already.", "{name} 的副本数已是 {after}。"),
+    "removed": ("Removed {name}.", "已删除 {name}。"),
+    "confirm_remove": ("Remove {names}?", "确定删除 {names}？"),
+    "needs_yes": (
+        "Not removed: this is not a terminal, so add --yes.",
+        "未删除：当前不是终端，请加上 --yes。",
+    ),
+    "not_removed": ("Nothing was removed.", "未删除任何内容。"),
+    "cordoned": ("{name} takes no new instances.", "{name} 已停止调度。"),
+    "uncordoned": ("{name} takes new instances again.", "{name} 已恢复调度。"),
+    "labelled": ("Labels of {name}: {labels}", "{name} 的标签：{labels}"),
+    "key_once": (
+        "Keep it now: it is shown this once.",
+        "请立即保存：此密钥只显示一次。",
+    ),
+    "signed_in": ("Signed in to {server} as {user}.", "已以 {user} 登录 {server}。"),
+    "signed_out": ("Signed out of {server}.", "已退出 {server}。"),
+    "not_signed_in": ("Not signed in to {server}.", "未登录 {server}。"),
+    "plain_http": (
+        "Note: {server} is not encrypted; others on the network can read what you send.",
+        "注意：{server} 未加密，网络上的其他人可能读取您发送的内容。",
+    ),
+    "username": ("Username", "用户名"),
+    "password": ("Password", "密码"),
+    "new_password": ("New password", "新密码"),
+    "must_change": (
+        "This password was a first one: choose another now.",
+        "这是初始密码，请立即设置新密码。",
+    ),
+    "user_made": ("User {name} is made.", "已创建用户 {name}。"),
+    "password_once": (
+        "This password is shown this once; it must be changed at the next sign-in.",
+        "此密码只显示一次，下次登录时必须修改。",
+    ),
+    "password_set": ("The password of {user} is changed.", "{user} 的密码已修改。"),
+    "applied": ("{kind} {name} {verb}.", "{kind} {name} {verb}。"),
+    "created": ("created", "已创建"),
+    "changed": ("changed", "已更新"),
+    "same": ("unchanged", "无变化"),
+    "created_would": ("would be created", "将被创建"),
+    "changed_would": ("would be changed", "将被更新"),
+    "chat_hello": (
+        "{model} is ready. \\h shows help, \\q ends.",
+        "{model} 已就绪。输入 \\h 查看帮助，\\q 退出。",
+    ),
+    "chat_help": (
+        "\\q, \\quit   end\n\\c, \\clear  forget the conversation\n\\h, \\help   this help",
+        "\\q, \\quit   退出\n\\c, \\clear  清空对话\n\\h, \\help   显示帮助",
+    ),
+    "chat_cleared": ("The conversation is forgotten.", "对话已清空。"),
+    "chat_cut": ("[stopped]", "[已停止]"),
+    "starting": ("Starting {name}", "正在启动 {name}"),
+    "why_ready": ("{name} runs as asked; nothing stands in its way.", "{name} 运行正常。"),
+    "why_working": (
+        "{name} is on its way ({phase}); nothing stands in its way.",
+        "{name} 正在进行（{phase}），没有阻碍。",
+    ),
+    "why_not": ("Why not elsewhere", "为什么不是其他节点"),
+    "fix": ("Try", "建议"),
+    "server_here": (
+        "No server is running on this machine.",
+        "本机没有正在运行的服务器。",
+    ),
+    "server_here_hint": (
+        "Start one with: aimindserve start, or name one with --server URL or GPUSTACK_SERVER_URL.",
+        "启动：aimindserve start；或用 --server URL、GPUSTACK_SERVER_URL 指定服务器。",
+    ),
+    "sign_in_hint": (
+        "Sign in with: aimindserve login, or give --api-key or GPUSTACK_API_KEY.",
+        "登录：aimindserve login；或提供 --api-key、GPUSTACK_API_KEY。",
+    ),
+    "did_you_mean": ("Did you mean {name}?", "是否想输入 {name}？"),
+    "see_all": ("See all with: {command}", "查看全部：{command}"),
+}
+
+
+def say(language: str, key: str, **params: object) -> str:
+    """The text `key` in `language` with its braces filled."""
+    english, chinese = TEXTS[key]
+    return (chinese if language == "zh" else english).format(**params)
+
+
+def variable(*names: str) -> str:
+    """The first of these environment variables that is set, through click; empty if none is."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return ""
+    return click.Option(["--variable"], envvar=names).resolve_envvar_value(context) or ""
+
+
+def language() -> str:
+    """`zh` when the user's locale is Chinese, else `en`."""
+    return "zh" if variable(*_VARIABLES).lower().startswith("zh") else "en"
+
+
+def reason_text(reason: Mapping[str, Any], tongue: str) -> tuple[str, str]:
+    """(sentence, fix) of a reason as the API shows it."""
+    code = str(reason.get("code") or "unknown")
+    params: Mapping[str, Any] = reason.get("params") or {}
+    told, fix = str(reason.get("message") or ""), str(reason.get("fix") or "")
+    if code not in reasons.CATALOGUE:
+        return told or reasons.render("unknown", params, tongue), fix
+    if tongue == "zh" or not told:
+        told = reasons.render(code, params, tongue)
+        fix = reasons.render_fix(code, params, tongue)
+    return told, fix

@@ -1,0 +1,134 @@
+"""Sign in to a server and keep the session for the commands that follow."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from aimindserve.cli import _connection
+from aimindserve.cli._ask import is_here
+from aimindserve.cli._connection import Login
+from aimindserve.cli._failure import NOT_ALLOWED, USAGE, CommandError
+from aimindserve.cli._invocation import DATA, Invocation, client_command
+from aimindserve.cli._output import print_document
+from aimindserve.client.objects import Document
+
+if TYPE_CHECKING:
+    from aimindserve.client.sync import Client
+
+SECRET_MAX = 4096
+
+
+@client_command("login", outputs=DATA)
+@click.argument("url", required=False)
+@click.option("-u", "--username", help="Who signs in; asked for on a terminal. [default: admin]")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--api-key-stdin", is_flag=True, help="Read an API key from standard input instead.")
+def login(
+    here: Invocation,
+    url: str | None,
+    username: str | None,
+    password_stdin: bool,
+    api_key_stdin: bool,
+) -> None:
+    """Sign in to a server and keep the session for the commands that follow.
+
+    The password is never kept; the session is, readable by you alone. Secrets are not taken as
+    arguments, where other users of this machine could see them.
+
+    \b
+    aimindserve login http://gpu-01
+    aimindserve login https://models.example.org --api-key-stdin < key.txt
+    """
+    if password_stdin and api_key_stdin:
+        raise CommandError(
+            "--password-stdin and --api-key-stdin exclude each other.", exit_code=USAGE
+        )
+    server = _server(here, url)
+    if not server.startswith("https://") and not is_here(server):
+        here.note("plain_http", server=server)
+    signed = (
+        _by_key(server) if api_key_stdin else _by_password(here, server, username, password_stdin)
+    )
+    _connection.write(_connection.read().with_login(server, signed))
+    if here.output == "json":
+        print_document(here, {"server": server, "user": signed.user})
+    else:
+        click.echo(here.text("signed_in", server=server, user=signed.user))
+
+
+COMMAND = login
+
+
+def _server(here: Invocation, url: str | None) -> str:
+    from aimindserve.client.exchange import base_url
+
+    named = url or here.server
+    return base_url(named) if named else _connection.read().current or _connection.local_server()
+
+
+def _by_key(server: str) -> Login:
+    from aimindserve.client.sync import Client
+
+    key = _secret_from_stdin()
+    with Client(server, api_key=key) as client:
+        return Login(user=user_name(client.me()), api_key=key)
+
+
+def _by_password(
+    here: Invocation, server: str, username: str | None, password_stdin: bool
+) -> Login:
+    from aimindserve.client.sync import Client
+
+    if not password_stdin and not here.asks:
+        raise CommandError(
+            "This is not a terminal, so the password cannot be asked for.",
+            exit_code=USAGE,
+            hint="Give it with --password-stdin, or a key with --api-key-stdin.",
+        )
+    user = username or "admin"
+    if not username and not password_stdin:
+        user = click.prompt(here.text("username"), default="admin", err=True)
+    password = (
+        _secret_from_stdin()
+        if password_stdin
+        else click.prompt(here.text("password"), hide_input=True, err=True)
+    )
+    with Client(server) as client:
+        opened = client.login(user, password)
+        return Login(user, session=_settled(here, client, opened.session, password))
+
+
+def _settled(here: Invocation, client: "Client", session: str, password: str) -> str:
+    """The session to keep; a first password is changed before, where somebody is there to do so."""
+    told = client.me()
+    if not _must_change(told):
+        return session
+    if not here.asks:
+        raise CommandError(
+            here.text("must_change"),
+            exit_code=NOT_ALLOWED,
+            hint="Sign in on a terminal, or in the console, to choose it.",
+        )
+    here.note("must_change")
+    chosen = click.prompt(
+        here.text("new_password"), hide_input=True, confirmation_prompt=True, err=True
+    )
+    changed = client.change_password(password, chosen)
+    return changed or session
+
+
+def user_name(me: Document) -> str:
+    """The name in the answer of `/api/v1/auth/me`."""
+    return str(me.get("name") or me.get("user") or me.get("username") or "")
+
+
+def _must_change(me: Document) -> bool:
+    return bool(me.get("must_change_password"))
+
+
+def _secret_from_stdin() -> str:
+    text = sys.stdin.read(SECRET_MAX).strip()
+    if not text:
+        raise CommandError("Standard input was empty.", exit_code=USAGE)
+    return text

@@ -1,0 +1,94 @@
+"""Say why a deployment or instance is as it is: reason, proof, numbers of each worker, fixes."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aimindserve.cli._columns import at
+from aimindserve.cli._decision import refused
+from aimindserve.cli._find import find_either, instances_of
+from aimindserve.cli._invocation import Invocation, client_command
+from aimindserve.cli._output import aligned, print_document
+from aimindserve.cli._text import reason_text
+from aimindserve.client.objects import AnyObject, Document
+from aimindserve.core.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from aimindserve.client.sync import Client
+
+_SETTLED = frozenset({"ready", "stopped"})
+_URGENCY = ("failed", "lost", "backoff", "waiting", "preparing", "queued", "placing")
+
+
+@client_command("why", outputs=("text", "json", "yaml"))
+@click.argument("name")
+def why(here: Invocation, name: str) -> None:
+    """Say why a deployment or instance is as it is: reason, proof, numbers of each worker, fixes.
+
+    NAME is a deployment or an instance; of a deployment, the instance in most trouble is explained.
+    """
+    with here.client() as client:
+        found = find_either(here, client, name)
+        subject = found if found.of.name == "instance" else _most_telling(client, found)
+        decision = _decision(client, subject) if subject.of.name == "instance" else None
+    document = explained(subject, decision)
+    if here.structured:
+        print_document(here, document)
+        return
+    click.echo("\n".join(told(here, document)))
+
+
+COMMAND = why
+
+
+def explained(subject: AnyObject, decision: Document | None) -> dict[str, Any]:
+    """What is known about the state of `subject`, for programs."""
+    status = subject.document["status"]
+    return {
+        "kind": subject.of.name,
+        "name": subject.name,
+        "phase": subject.phase,
+        "reason": status.get("reason") or status.get("refusal"),
+        "restarts": at(status, "observed.restarts"),
+        "decision": decision,
+    }
+
+
+def told(here: Invocation, document: Document) -> list[str]:
+    """The explanation for people."""
+    name, phase, reason = document["name"], document["phase"], document["reason"]
+    if reason is None:
+        key = "why_ready" if phase in _SETTLED else "why_working"
+        return [here.text(key, name=name, phase=phase)]
+    message, fix = reason_text(reason, here.language)
+    lines = [f"{name}  {phase}  ({reason.get('code')})", f"  {message}"]
+    lines += [f"  | {line}" for line in str(reason.get("evidence") or "").splitlines()]
+    rows = [
+        [worker, reason_text(each, here.language)[0], f"({each.get('code')})"]
+        for worker, each in refused(document["decision"] or {})
+    ]
+    if rows:
+        lines += ["", f"{here.text('why_not')}:"]
+        lines += [f"  {line}" for line in aligned(rows).splitlines()]
+    if fix:
+        lines += ["", f"{here.text('fix')}: {fix}"]
+    return lines
+
+
+def _most_telling(client: "Client", deployment: AnyObject) -> AnyObject:
+    """The instance in most trouble, or the deployment itself when it has none."""
+    found = instances_of(client, deployment.name)
+
+    def urgency(instance: AnyObject) -> tuple[int, str]:
+        known = instance.phase in _URGENCY
+        return (_URGENCY.index(instance.phase) if known else len(_URGENCY), instance.name)
+
+    return min(found, key=urgency, default=deployment)
+
+
+def _decision(client: "Client", instance: AnyObject) -> Document | None:
+    """The kept decision; None after a restart of the server, when it is not made anew yet."""
+    try:
+        return client.decision(instance.name)
+    except NotFoundError:
+        return None
