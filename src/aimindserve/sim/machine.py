@@ -1,0 +1,196 @@
+"""A simulated machine: accelerators and engines that live on while agents come and go.
+
+The agent is the real one. What survives its crash (engines, its state file) lives here; a reboot
+takes the engines too.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aimindserve.backends.base import Backend
+from aimindserve.core.device import Device, DeviceUsage, Inventory
+from aimindserve.core.facts import ModelFacts
+from aimindserve.core.ids import DeviceId, device_id
+from aimindserve.core.launch import Exposure, LaunchSpec
+from aimindserve.kit.clock import Clock
+from aimindserve.kit.tasks import TaskSupervisor
+from aimindserve.kit.units import GIB
+from aimindserve.runtimes.base import RunPlace
+from aimindserve.runtimes.fake import FakeRuntime, Script
+from aimindserve.worker.agent import Agent
+from aimindserve.worker.config import WorkerConfig
+from aimindserve.worker.link import ServerLink
+from aimindserve.worker.simulated import FakeMachine, GivenFiles, KeptInMemory, simulated_edges
+
+ROOT = Path("/simulated")
+
+
+@dataclass(frozen=True, slots=True)
+class MachineShape:
+    """What a simulated machine has. Bytes."""
+
+    devices: int = 8
+    device_memory_bytes: int = 80 * GIB
+    device_name: str = "Simulated H200"
+    cpu_count: int = 64
+    ram_bytes: int = 512 * GIB
+
+
+@dataclass(frozen=True, slots=True)
+class MachineParts:
+    """Everything a machine is put together from."""
+
+    name: str
+    shape: MachineShape
+    clock: Clock
+    link: ServerLink
+    backends: Mapping[str, Backend]
+    models: Mapping[str, ModelFacts]
+    """By path: what lies on this machine's disk."""
+    rng: random.Random
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    play: Callable[[LaunchSpec, RunPlace], Script] | None = None
+    """The life of each engine; without it each loads for a while and then runs for ever."""
+
+
+class SimAccelerator:
+    """Devices that exist by declaration; memory in use is what the owner says."""
+
+    name = "simulated"
+
+    def __init__(self, devices: Sequence[Device]) -> None:
+        self.devices = tuple(devices)
+        self.used_bytes: Callable[[DeviceId], int] = lambda _device: 0
+
+    def detect(self, host: object) -> Sequence[Device]:  # noqa: ARG002 - nothing to look at
+        return self.devices
+
+    def usage(self, host: object) -> Mapping[DeviceId, DeviceUsage]:  # noqa: ARG002 - see above
+        return {
+            device.id: DeviceUsage(device.id, self.used_bytes(device.id)) for device in self.devices
+        }
+
+    def expose(self, devices: Sequence[Device]) -> Exposure:
+        return Exposure(env=(("CUDA_VISIBLE_DEVICES", ",".join(str(d.index) for d in devices)),))
+
+
+class SimHost:
+    """The machine as accelerator plugins see it: no tools, no files."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def run(self, *argv: str, timeout_s: float = 10.0) -> str | None:  # noqa: ARG002 - protocol
+        return None
+
+    def read(self, path: str) -> str | None:  # noqa: ARG002 - protocol
+        return None
+
+
+class SimMachine:
+    """One machine with its agent."""
+
+    def __init__(self, parts: MachineParts) -> None:
+        self.name = parts.name
+        self._parts = parts
+        rng = parts.rng
+        self._load_s = (1.0, 20.0)
+        self.runtime = FakeRuntime(ROOT / parts.name, parts.clock, parts.play or self._play)
+        self.accelerator = SimAccelerator(_devices(parts.name, parts.shape))
+        self.files = GivenFiles(parts.models)
+        self._memory = KeptInMemory(f"{rng.getrandbits(128):032x}")
+        self._tasks: TaskSupervisor | None = None
+
+    @property
+    def agent_runs(self) -> bool:
+        """Whether there is an agent on this machine now."""
+        return self._tasks is not None
+
+    def start_agent(self) -> None:
+        """Start the agent, as the machine's service manager would."""
+        if self._tasks is None:
+            self._tasks = TaskSupervisor(self._parts.clock)
+            self._tasks.keep_running(self._agent().run, name=f"agent.{self.name}")
+
+    async def crash_agent(self) -> None:
+        """The agent is gone, its engines live on."""
+        if self._tasks is not None:
+            tasks, self._tasks = self._tasks, None
+            await tasks.aclose()
+
+    async def power_off(self) -> None:
+        """The machine is gone with everything that ran on it; its disk remains."""
+        self.runtime.power_off()
+        await self.crash_agent()
+        self.runtime.power_off()
+
+    def _agent(self) -> Agent:
+        parts = self._parts
+        host = SimHost(parts.name)
+        accelerators = {self.accelerator.name: self.accelerator}
+        machine = FakeMachine(_inventory(parts.shape), accelerators, host)
+        config = WorkerConfig(
+            server_url="sim://server",
+            token="simulated",  # noqa: S106 - opens nothing
+            data_dir=ROOT / parts.name,
+            log_dir=ROOT / parts.name,
+            cache_dir=ROOT / parts.name,
+            name=parts.name,
+            explicit_name=True,
+            labels=parts.labels,
+            ip="127.0.0.1",
+            serve=False,
+            metrics=False,
+            runtime="fake",
+            stop_engines_on_exit=False,
+        )
+        return Agent(
+            config,
+            parts.link,
+            self.runtime,
+            parts.backends,
+            accelerators,
+            {},
+            parts.clock,
+            host,
+            edges=simulated_edges(
+                self.runtime, machine, files=self.files, memory=self._memory, rng=parts.rng
+            ),
+        )
+
+    def _play(self, _spec: LaunchSpec, _place: RunPlace) -> Script:
+        rng = self._parts.rng
+        return Script(load_s=rng.uniform(*self._load_s), stop_s=rng.uniform(0.1, 3.0))
+
+
+def _devices(worker: str, shape: MachineShape) -> Sequence[Device]:
+    return [
+        Device(
+            id=device_id(worker, "cuda", index),
+            index=index,
+            type="cuda",
+            vendor="simulated",
+            name=shape.device_name,
+            memory_bytes=shape.device_memory_bytes,
+            compute_capability="9.0",
+            uuid=f"SIM-{worker}-{index}",
+        )
+        for index in range(shape.devices)
+    ]
+
+
+def _inventory(shape: MachineShape) -> Inventory:
+    return Inventory(
+        os="linux",
+        os_name="Simulated Linux",
+        os_version="1",
+        kernel="0.0-simulated",
+        arch="amd64",
+        cpu_name="Simulated CPU",
+        cpu_count=shape.cpu_count,
+        ram_bytes=shape.ram_bytes,
+        swap_bytes=0,
+        boot_time=0.0,
+    )

@@ -1,0 +1,151 @@
+"""One life of the control plane: the real store, leases, controllers and report handling.
+
+A restart is another life on the same backing: leases, queues, decisions and every connection of the
+one before are gone, exactly as after `kill -9`.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+from aimindserve.backends.base import Backend
+from aimindserve.controllers import all as controllers_all
+from aimindserve.controllers.constants import DEFAULTS, ControllerConstants
+from aimindserve.controllers.loop import ControllerLoop
+from aimindserve.core.errors import AimsError, UnauthenticatedError, UnavailableError
+from aimindserve.core.launch import DesiredSet
+from aimindserve.core.report import Ack, Report
+from aimindserve.kit.secrets import keyed_hash, same
+from aimindserve.kit.tasks import TaskSupervisor
+from aimindserve.server.desired import DesiredHub, desired_set
+from aimindserve.server.registration import Registration, register
+from aimindserve.server.reports import apply_report
+from aimindserve.sim import chance
+from aimindserve.sim.clock import SimClock
+from aimindserve.store.base import Backing
+from aimindserve.store.decisions import Decisions
+from aimindserve.store.leases import Leases
+from aimindserve.store.resources import ResourceStore
+from aimindserve.worker.link import Hello, Identity
+
+R = TypeVar("R")
+
+PEPPER = b"simulated"
+KEEP_ALIVE_S = 10.0
+TOGETHER_S = 0.02
+
+
+class SimServer:
+    """A server that can be stalled and killed."""
+
+    def __init__(
+        self,
+        backing: Backing,
+        backends: Mapping[str, Backend],
+        *,
+        seed: int,
+        life: int,
+        constants: ControllerConstants = DEFAULTS,
+    ) -> None:
+        """`life` counts the server's starts: each draws other names."""
+        self.clock = SimClock()
+        self.life = life
+        rng = chance.stream(seed, f"server-{life}")
+        self.store = ResourceStore(backing, self.clock, chance.ids(rng))
+        self.leases = Leases(self.clock)
+        self.decisions = Decisions()
+        self.controllers = ControllerLoop(
+            self.store,
+            controllers_all.build(
+                self.store,
+                self.leases,
+                self.clock,
+                backends,
+                chance.ids(rng),
+                self.decisions,
+                constants=constants,
+            ),
+            self.clock,
+            constants=constants,
+            jitter=rng.random,
+        )
+        self._hub = DesiredHub(self.store)
+        self._tasks = TaskSupervisor(self.clock)
+        # A dict, not a set: they end in the order in which they came, in every run alike.
+        self._answers: dict[asyncio.Future[Any], None] = {}
+        self._dead = False
+
+    async def start(self) -> None:
+        """Open the store and let everything run."""
+        await self.store.open()
+        self._tasks.keep_running(self._hub.run, name="server.desired")
+        self._tasks.keep_running(self.controllers.run, name="server.controllers")
+
+    async def kill(self) -> None:
+        """The end of this life, whatever it was doing."""
+        self._dead = True
+        for answer in list(self._answers):
+            if not answer.done():
+                answer.set_exception(_gone())
+        self.clock.resume()
+        await self._tasks.aclose()
+        await self.store.close()
+
+    async def register(self, hello: Hello) -> Identity:
+        wish = Registration(
+            name=hello.name,
+            explicit_name=hello.explicit_name,
+            machine_id=hello.machine_id,
+            labels=dict(hello.labels),
+            version=hello.version,
+        )
+        made = await register(self.store, PEPPER, wish)
+        return Identity(made.name, made.credential, made.proxy_key)
+
+    async def report(self, identity: Identity, report: Report) -> Ack:
+        self._check(identity)
+        return await apply_report(self.store, self.leases, identity.name, report)
+
+    async def desired(self, identity: Identity) -> AsyncGenerator[DesiredSet | None, None]:
+        """As the route does it: the whole set at once, then at each change, coalesced."""
+        with self._hub.waiter(identity.name) as waiter:
+            changed = True
+            while True:
+                await self.clock.flow()
+                if self._dead:
+                    raise _gone()
+                self._check(identity)
+                yield desired_set(self.store, identity.name) if changed else None
+                changed = await waiter.changed(KEEP_ALIVE_S)
+                if changed:
+                    await self.clock.sleep(TOGETHER_S)
+
+    async def carry_out(self, work: Callable[[], Awaitable[R]]) -> R:
+        if self._dead:
+            raise _gone()
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._answers[answer] = None
+        answer.add_done_callback(lambda done: self._answers.pop(done, None))
+        self._tasks.spawn(self._answer(work, answer), name="server.request")
+        return await answer
+
+    async def _answer(self, work: Callable[[], Awaitable[R]], answer: "asyncio.Future[R]") -> None:
+        await self.clock.flow()
+        try:
+            result = await work()
+        except AimsError as error:
+            if not answer.done():
+                answer.set_exception(error)
+        else:
+            if not answer.done():
+                answer.set_result(result)
+
+    def _check(self, identity: Identity) -> None:
+        worker = self.store.find("worker", identity.name)
+        known = "" if worker is None else worker.spec.credential_hash
+        if not same(known, keyed_hash(PEPPER, identity.credential)):
+            raise UnauthenticatedError("The server does not know this worker's credential.")
+
+
+def _gone() -> UnavailableError:
+    return UnavailableError("The server is gone.")
