@@ -49,24 +49,9 @@ _last: list[tuple[Shape | None, Demand]] = [(None, Demand((), 0))]
 
 
 def short(ask: Ask, shape: Shape, worker: WorkerView) -> Short | None:
-    """What is missing for the shape on this worker, or None when it fits.
-
-    Every device rank takes a device of its own, all of one type. A device that fits a larger need
-    fits a smaller one, so needs and free devices are compared in pairs from the largest down.
-    """
-    wanted = demand(shape)
-    if wanted.ram > worker.ram_free_bytes:
-        return Short("ram", wanted.ram, worker.ram_free_bytes)
-    if not wanted.devices:
-        return None
-    missing = Short("vram", wanted.devices[0][0], 0)
-    for kind, free in _free(ask, shape, worker):
-        unmet = _unmet(wanted, free)
-        if unmet is None:
-            return _short_of_shared(wanted, kind, worker)
-        if unmet.free >= missing.free:
-            missing = unmet
-    return missing
+    """What is missing for the shape on this worker, or None when it fits."""
+    found = _fitting_type(ask, shape, worker)
+    return found if isinstance(found, Short) else None
 
 
 def pack(ask: Ask, shape: Shape, worker: WorkerView) -> tuple[Rank, ...]:
@@ -75,22 +60,10 @@ def pack(ask: Ask, shape: Shape, worker: WorkerView) -> tuple[Rank, ...]:
     Binpack takes the fullest devices that fit, spread the emptiest. Raises ValueError when it does
     not fit.
     """
-    missing = short(ask, shape, worker)
-    if missing is not None:
-        raise ValueError(f"{shape.label} does not fit on {worker.name}: {missing}")
-    wanted = demand(shape)
-    claims: dict[int, Claim] = {}
-    if wanted.devices:
-        devices = next(
-            devices
-            for devices in _usable(ask, shape, worker).values()
-            if _unmet(wanted, [free for free, _ in devices]) is None
-        )
-        left = devices[::-1] if ask.strategy == "binpack" else devices
-        for size, index in wanted.devices:
-            chosen = next(entry for entry in left if entry[0] >= size)
-            left = [entry for entry in left if entry is not chosen]
-            claims[index] = _claim(chosen[1], shape.ranks[index], shape.device_fraction)
+    kind = _fitting_type(ask, shape, worker)
+    if isinstance(kind, Short):
+        raise ValueError(f"{shape.label} does not fit on {worker.name}: {kind}")
+    claims = _claims(ask, shape, worker, kind) if kind else {}
     return tuple(
         Rank(worker.name, (claims[index],) if index in claims else (), rank.ram)
         for index, rank in enumerate(shape.ranks)
@@ -116,6 +89,39 @@ def take(worker: WorkerView, ranks: Sequence[Rank], deployment: str) -> WorkerVi
         ports_free=worker.ports_free - len(ranks),
         instances=instances,
     )
+
+
+def _fitting_type(ask: Ask, shape: Shape, worker: WorkerView) -> str | Short:
+    """The type of the devices that take the shape (empty for shapes without), or what is missing.
+
+    Every device rank takes a device of its own, all of one type. A device that fits a larger need
+    fits a smaller one, so needs and free devices are compared in pairs from the largest down.
+    """
+    wanted = demand(shape)
+    if wanted.ram > worker.ram_free_bytes:
+        return Short("ram", wanted.ram, worker.ram_free_bytes)
+    if not wanted.devices:
+        return ""
+    missing = Short("vram", wanted.devices[0][0], 0)
+    for kind, free in _free(ask, shape, worker):
+        unmet = _unmet(wanted, free) or _short_of_shared(ask, shape, worker, kind)
+        if unmet is None:
+            return kind
+        if unmet.free >= missing.free:
+            missing = unmet
+    return missing
+
+
+def _claims(ask: Ask, shape: Shape, worker: WorkerView, kind: str) -> dict[int, Claim]:
+    """Rank -> claim, on devices of the type `kind`, which fit."""
+    devices = _usable(ask, shape, worker)[kind]
+    left = devices[::-1] if ask.strategy == "binpack" else devices
+    claims: dict[int, Claim] = {}
+    for size, index in demand(shape).devices:
+        chosen = next(entry for entry in left if entry[0] >= size)
+        left = [entry for entry in left if entry is not chosen]
+        claims[index] = _claim(chosen[1], shape.ranks[index], shape.device_fraction)
+    return claims
 
 
 def _free(ask: Ask, shape: Shape, worker: WorkerView) -> Iterable[tuple[str, Sequence[int]]]:
@@ -159,11 +165,12 @@ def _unmet(wanted: Demand, free: Sequence[int]) -> Short | None:
     return None
 
 
-def _short_of_shared(wanted: Demand, kind: str, worker: WorkerView) -> Short | None:
+def _short_of_shared(ask: Ask, shape: Shape, worker: WorkerView, kind: str) -> Short | None:
     """Devices whose memory is the host's take from its RAM as well."""
     if not any(device.unified_memory for device in worker.devices if device.type == kind):
         return None
-    need = wanted.ram + sum(size for size, _ in wanted.devices)
+    claims = _claims(ask, shape, worker, kind).values()
+    need = demand(shape).ram + sum(claim.memory_bytes for claim in claims)
     return Short("ram", need, worker.ram_free_bytes) if need > worker.ram_free_bytes else None
 
 
