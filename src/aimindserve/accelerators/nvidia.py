@@ -24,8 +24,16 @@ from aimindserve.kit.units import MIB
 TOOL = "nvidia-smi"
 TYPE = "cuda"
 DEVICES_MAX = 512
-_FIELDS = ("index", "uuid", "name", "memory.total", "memory.used", "utilization.gpu")
-_FIELDS += ("temperature.gpu", "driver_version")
+_FIELDS = (
+    "index",
+    "uuid",
+    "name",
+    "memory.total",
+    "memory.used",
+    "utilization.gpu",
+    "temperature.gpu",
+    "driver_version",
+)
 _NEWER = ("compute_cap", "mig.mode.current")
 """Drivers before 465 refuse a query that names these."""
 _UNIFIED = re.compile(r"\b(GB10|Orin|Xavier|Thor|Tegra)\b", re.IGNORECASE)
@@ -86,7 +94,8 @@ class Nvidia:
 
 def _read(host: Host) -> list[tuple[Device, DeviceUsage]]:
     gpus = _query(host)
-    slices = _slices(host) if any(gpu.sliced for gpu in gpus) else {}
+    sliced = any(gpu.sliced for gpu in gpus)
+    slices = _slices(host) if sliced else dict[str, Sequence[_Slice]]()
     found: list[tuple[Device, DeviceUsage]] = []
     for gpu in gpus:
         if gpu.sliced:
@@ -124,7 +133,7 @@ def _sliced(
     return (_pair(host, index, named, part.memory_bytes, part.used_bytes, unified=False),)
 
 
-def _pair(  # noqa: PLR0913 - one value per field of what is built
+def _pair(
     host: Host, index: int, gpu: _Gpu, memory_bytes: int, used_bytes: int, *, unified: bool
 ) -> tuple[Device, DeviceUsage]:
     identity = device_id(host.name, TYPE, index)
@@ -148,7 +157,8 @@ def _query(host: Host) -> list[_Gpu]:
         text = host.run(TOOL, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits")
         if text is not None:
             rows = csv.reader(io.StringIO(text), skipinitialspace=True)
-            lines = (dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields))
+            names: tuple[str, ...] = fields
+            lines = (dict(zip(names, row, strict=True)) for row in rows if len(row) == len(names))
             return [gpu for line in lines if (gpu := _gpu(line)) is not None]
     return []
 

@@ -46,12 +46,15 @@ from aimindserve.worker.follow import follow
 from aimindserve.worker.launch import Bench
 from aimindserve.worker.link import ServerLink
 from aimindserve.worker.membership import Membership
+from aimindserve.worker.metrics import Picture
 from aimindserve.worker.observed import FileSeen, Moment, Observed
 from aimindserve.worker.perform import Means, Performer
 from aimindserve.worker.recall import kept_courses, recall
+from aimindserve.worker.serving import Listeners, Serving
 from aimindserve.worker.state import AgentState
 from aimindserve.worker.survey import Survey
 from aimindserve.worker.tell import Teller, Telling
+from aimindserve.worker.traffic import Traffic
 
 log = get_logger("worker")
 
@@ -89,6 +92,7 @@ class Agent:
         self._tasks = TaskSupervisor(clock)
         self._alarm = Alarm(clock, self._tasks, "worker.step")
         self._desired: DesiredSet | None = None
+        self._traffic = Traffic()
         self.board = Board(config.service_port_range)
         self.survey = Survey(edges.machine, clock)
         self.membership = Membership(config, link, clock, edges.jitter)
@@ -113,7 +117,22 @@ class Agent:
                 board=self.board,
                 bench=self._bench,
                 assignments=self._assignments,
+                worker=lambda: self.name,
                 oom_kills=edges.machine.oom_kills,
+                busy=self._traffic.count,
+                clock=clock,
+            )
+        )
+        self.listeners = Listeners(
+            Serving(
+                config=config,
+                clock=clock,
+                key=self._proxy_key,
+                processes=lambda: self.board.processes,
+                suspect=self.suspect,
+                traffic=self._traffic,
+                shelf=edges.logs,
+                picture=self._picture,
             )
         )
 
@@ -138,8 +157,9 @@ class Agent:
         try:
             await self._recall()
             await self.membership.join()
-            await self.survey.refresh(self.name)
             await self._greet()
+            await self._listen()
+            await self.survey.refresh(self.name)
             await self._work()
         finally:
             await self._end()
@@ -212,6 +232,11 @@ class Agent:
             self.board.mark(action)
             await self._do(action)
 
+    async def _listen(self) -> None:
+        if self._config.serve:
+            await self.listeners.start()
+            self._teller.ports(self.listeners.port, self.listeners.metrics_port)
+
     async def _tidy(self) -> None:
         while True:
             await self._clock.sleep(TIDY_S)
@@ -243,6 +268,7 @@ class Agent:
         if self._config.stop_engines_on_exit and self.membership.identity is not None:
             await self._teller.farewell()
             await self._stop_all()
+        await self.listeners.stop()
         self._edges.memory.unlock()
 
     async def _stop_all(self) -> None:
@@ -266,6 +292,21 @@ class Agent:
             accelerators=self._accelerators,
             devices=self.survey.devices,
             cpu_count=self.survey.inventory.cpu_count,
+        )
+
+    def _proxy_key(self) -> str:
+        identity = self.membership.identity
+        return "" if identity is None else identity.proxy_key
+
+    def _picture(self) -> Picture:
+        return Picture(
+            worker=self.name,
+            address=self._teller.address,
+            inventory=self.survey.inventory,
+            usage=self.survey.usage,
+            processes=tuple(self.board.processes.values()),
+            traffic=self._traffic.count,
+            now_epoch=self._clock.now(),
         )
 
     def _assignments(self) -> Mapping[str, Assignment]:

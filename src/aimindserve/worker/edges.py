@@ -110,6 +110,10 @@ class Logs(Protocol):
         """Remove the private directory of a run that is over."""
         ...
 
+    def runs(self, instance: str) -> Sequence[int]:
+        """Runs of which there is a log, oldest first."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Edges:

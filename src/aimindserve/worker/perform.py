@@ -7,6 +7,7 @@ from aimindserve.core.errors import AimsError
 from aimindserve.core.launch import Assignment
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import FileObservation, FileState
+from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.kit.secrets import new_secret
 from aimindserve.runtimes.base import Exited, Handle, RunPlace, Runtime
@@ -30,6 +31,9 @@ from aimindserve.worker.observed import Health
 
 log = get_logger("worker")
 
+DRAIN_S = 30.0
+DRAIN_POLL_S = 0.1
+
 
 @dataclass(frozen=True, slots=True)
 class Means:
@@ -41,8 +45,12 @@ class Means:
     bench: Callable[[], Bench]
     assignments: Callable[[], Mapping[str, Assignment]]
     """What is wanted now, by instance: to mask what users put into an engine's environment."""
+    worker: Callable[[], str]
     oom_kills: Callable[[], int]
     """How many processes this system has killed for memory so far."""
+    busy: Callable[[str], int]
+    """Requests that the engine with this token is answering."""
+    clock: Clock
 
 
 class Performer:
@@ -63,7 +71,7 @@ class Performer:
         if isinstance(action, Check):
             return await self._check(action)
         if isinstance(action, Look):
-            worker = self._means.bench().worker
+            worker = self._means.worker()
             before = self._means.board.files.get(action.model)
             return Looked(action, await self._edges.files.look(worker, action.model, before))
         return Forgot(action)
@@ -116,6 +124,8 @@ class Performer:
 
     async def _stop(self, action: Stop) -> Event:
         handle = action.process.handle
+        if action.failure is None and action.grace_s > 0:
+            await self._drain(handle)
         try:
             await self._runtime.stop(handle, action.grace_s)
         except AimsError as error:
@@ -129,6 +139,13 @@ class Performer:
         code = failure.code if failure is not None else "not wanted"
         log.info("engine.stopped", instance=handle.instance, pid=handle.pid, because=code)
         return Stopped(action, failure)
+
+    async def _drain(self, handle: Handle) -> None:
+        """Let answers under way finish: nobody sends new requests to a stopping engine."""
+        clock = self._means.clock
+        deadline = clock.monotonic() + DRAIN_S
+        while self._means.busy(handle.token) and clock.monotonic() < deadline:
+            await clock.sleep(DRAIN_POLL_S)
 
     async def _check(self, action: Check) -> Event:
         process = action.process
@@ -147,7 +164,7 @@ class Performer:
 
     async def _ended(self, handle: Handle, exit_: Exited) -> Reason:
         lines = await self._last_lines(handle)
-        whom = classify.Whom(self._means.bench().worker, handle.instance)
+        whom = classify.Whom(self._means.worker(), handle.instance)
         before = self._ooms.get(handle.token)
         kills = 0 if before is None else self._means.oom_kills() - before
         reason = classify.ended(exit_, lines, whom, oom_kills=kills)

@@ -151,6 +151,9 @@ class NoLogs:
     def drop_run(self, instance: str, run: int) -> None:
         """There is nothing to drop."""
 
+    def runs(self, instance: str) -> Sequence[int]:  # noqa: ARG002 - protocol
+        return []
+
 
 def simulated_edges(
     runtime: FakeRuntime,

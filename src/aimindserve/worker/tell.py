@@ -56,8 +56,17 @@ class Teller:
         self._before: dict[str, InstanceObservation] = {}
         self._seen: tuple[told.Instances, told.Files] = ((), ())
         self._sent: tuple[told.Instances, told.Files] | None = None
-        self.port = means.config.port
-        self.metrics_port = means.config.metrics_port if means.config.metrics else 0
+        self._port = means.config.port
+        self._metrics_port = means.config.metrics_port if means.config.metrics else 0
+
+    @property
+    def address(self) -> str:
+        """Under which the server reaches this worker."""
+        return self._means.address()
+
+    def ports(self, port: int, metrics_port: int) -> None:
+        """Where the worker really listens; 0 for no metrics."""
+        self._port, self._metrics_port = port, metrics_port
 
     def look(self, desired: DesiredSet | None) -> None:
         """Something may have changed; report at once if the server must know."""
@@ -126,8 +135,8 @@ class Teller:
             worker=WorkerObservation(
                 version=__version__,
                 host=means.address(),
-                port=self.port,
-                metrics_port=self.metrics_port,
+                port=self._port,
+                metrics_port=self._metrics_port,
                 inventory=means.survey.inventory,
                 usage=means.survey.usage,
                 reserved=config.reserved,
