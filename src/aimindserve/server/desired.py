@@ -66,7 +66,7 @@ def _assignment(instance: Instance) -> Assignment:
         instance_id=instance.metadata.id,
         deployment=instance.spec.deployment,
         model=template.model,
-        backend=template.backend or DEFAULT_BACKEND,
+        backend=placement.backend or template.backend or DEFAULT_BACKEND,
         options=Options(
             parameters=(*template.backend_parameters, *placement.parameters),
             env=tuple(sorted(template.env.items())),

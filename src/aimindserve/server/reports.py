@@ -50,7 +50,7 @@ async def apply_report(
     gone, InvalidError for an impossible address, and the store's errors."""
     store.get("worker", worker)
     check_host(report.worker.host)
-    leases.renew(worker)
+    leases.renew(worker, report)
     if telemetry is not None:
         telemetry.put(worker, report)
     await _write_worker(store, worker, report.worker)
