@@ -6,7 +6,7 @@ hold is checked in `invariants`.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aimindserve.backends._all import backends
 from aimindserve.backends.base import Backend
@@ -151,9 +151,7 @@ class Cluster:
     def _machine(self, name: str) -> SimMachine:
         clock = SimClock(skew_s=chance.stream(self.seed, f"skew-{name}").uniform(-3600.0, 3600.0))
         line = self.lines[name] = Line()
-        link = SimLink(
-            line, lambda: self.server, clock, chance.stream(self.seed, f"line-{name}")
-        )
+        link = SimLink(line, lambda: self.server, clock, chance.stream(self.seed, f"line-{name}"))
         rng = chance.stream(self.seed, f"machine-{name}")
 
         def play(_spec: LaunchSpec, place: RunPlace) -> Script:
@@ -221,5 +219,5 @@ def model_facts(number: int) -> ModelFacts:
 
 
 def _constants(scenario: Scenario) -> ControllerConstants:
-    changes: Mapping[str, float] = scenario.constants
-    return replace(DEFAULTS, **changes)  # pyright: ignore[reportArgumentType] - field names are checked by replace
+    changes: Mapping[str, Any] = scenario.constants
+    return replace(DEFAULTS, **changes)

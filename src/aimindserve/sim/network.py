@@ -8,7 +8,7 @@ that newer ones have overtaken it. A stream of desired sets breaks, and the work
 """
 
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -105,7 +105,7 @@ class SimLink:
     async def report(self, identity: Identity, report: Report) -> Ack:
         return await self._call(lambda server: server.report(identity, report))
 
-    async def desired(self, identity: Identity) -> AsyncIterator[DesiredSet]:
+    async def desired(self, identity: Identity) -> AsyncGenerator[DesiredSet, None]:
         server = await self._connect()
         with _limit(REQUEST_LIMIT_S):
             await self._travel_up()

@@ -1,13 +1,12 @@
 """What happened in a run, as lines with a running hash: equal hashes mean equal runs.
 
-Every commit of the store and every engine start is a line. Secrets are random even in a simulation,
-so specs of workers are left out; statuses are in, because that is where two runs would differ first.
+Every commit of the store and every engine start is a line. Secrets are random even here, so specs
+are left out; statuses are in, because that is where two runs would differ first.
 """
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from aimindserve.store.base import Backing, ChangeRow, Row, Write
 
@@ -77,12 +76,3 @@ class TracedBacking:
 
     async def trim(self, keep: int) -> None:
         await self._backing.trim(keep)
-
-    async def add_records(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        await self._backing.add_records(table, rows)
-
-    async def find_records(self, query: Any) -> Sequence[Any]:
-        return await self._backing.find_records(query)
-
-    async def trim_records(self, table: str, keep: int) -> None:
-        await self._backing.trim_records(table, keep)

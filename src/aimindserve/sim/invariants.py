@@ -1,0 +1,311 @@
+"""What must hold in every run, checked while it goes on; the first breach ends it.
+
+    at every commit     revisions grow by one · a placement is never changed · no device or RAM is
+                        promised beyond what it has · nobody is given up who could be heard
+    every second        one living process per instance · no device used beyond its memory · nothing
+                        unassigned runs on · who waits has a reason · routes lead to living engines
+    at the end          what runs is what is wanted
+
+Truth is what the machines say (`FakeRuntime.living`), never what the server believes.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import msgspec
+
+from aimindserve.controllers.views import (
+    Instance,
+    deployments,
+    find_deployment,
+    find_route,
+    instances,
+    serves,
+    workers,
+)
+from aimindserve.core.ids import DeviceId
+from aimindserve.core.placement import Placement
+from aimindserve.runtimes.base import Handle
+from aimindserve.server.desired import desired_set
+from aimindserve.sim.cluster import Cluster
+from aimindserve.sim.machine import SimMachine
+from aimindserve.store.base import ChangeRow
+
+UNASSIGNED_S = 45.0
+"""How long an engine may run that nobody wants, its worker connected and the server awake. The way:
+reconnect after a cut (30 s at the latest), the set, the stop."""
+SILENT_S = 30.0
+"""How long an instance may wait without a place and without a reason."""
+ROUTED_S = 60.0
+"""How long a route may lead to an engine that is not there: the lease (40 s), and then some."""
+EVICT_AFTER_S = 110.0
+KNOWN_AFTER_S = 45.0
+"""How long after a worker went away the server must know."""
+WINDOW_S = 300.0
+
+
+class InvariantError(AssertionError):
+    """Something that must never happen happened."""
+
+
+@dataclass(slots=True)
+class _Claims:
+    """What one placement holds, by device or `worker:ram`."""
+
+    instance_id: str
+    placement_id: str
+    held: Mapping[str, int]
+
+
+class Invariants:
+    """Watches one run."""
+
+    def __init__(self) -> None:
+        self._cluster: Cluster | None = None
+        self._revision = 0
+        self._claims: dict[str, _Claims] = {}
+        self._known: dict[str, Mapping[str, int]] = {}
+        """Placement id -> what it holds, also after the instance is gone."""
+        self._evicted: dict[str, float] = {}
+        self._away: dict[str, float] = {}
+        """Worker -> since when it cannot be heard, in truth."""
+        self._since: dict[tuple[str, ...], float] = {}
+        self._breaches: list[str] = []
+
+    def attach(self, cluster: Cluster) -> None:
+        """Watch `cluster`. Its machines measure what living engines really hold."""
+        self._cluster = cluster
+
+        def measure(machine: SimMachine) -> Callable[[DeviceId], int]:
+            return lambda device: self.used_bytes(device, machine.runtime.living)
+
+        for machine in cluster.machines.values():
+            machine.accelerator.used_bytes = measure(machine)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster under watch."""
+        if self._cluster is None:
+            raise RuntimeError("not attached yet")
+        return self._cluster
+
+    def committed(self, change: ChangeRow) -> None:
+        """A change was committed. A breach is kept until `check`: raising here would only look like
+        an error of the store to whoever wrote."""
+        if change.revision != self._revision + 1:
+            self._breach(f"revision {change.revision} follows {self._revision}")
+        self._revision = change.revision
+        if change.row.kind == "instance":
+            self._instance_changed(change)
+        elif change.row.kind == "worker":
+            self._worker_changed(change)
+
+    def check(self) -> None:
+        """Raise InvariantError for the first breach there is."""
+        now = self.cluster.clock.monotonic()
+        self._note_reachability(now)
+        if self._breaches:
+            raise InvariantError(self._breaches[0])
+        present: set[tuple[str, ...]] = set()
+        for problem, limit_s in self._problems():
+            present.add(problem)
+            since = self._since.setdefault(problem, now)
+            if now - since > limit_s:
+                raise InvariantError(f"for {now - since:.0f} s: {' '.join(problem)}")
+        self._since = {key: at for key, at in self._since.items() if key in present}
+
+    def unsettled(self) -> Iterator[str]:
+        """What is not as wanted; nothing when the cluster has converged."""
+        cluster = self.cluster
+        for worker in workers(cluster.store):
+            if not worker.status.ready:
+                yield f"worker {worker.name} is not ready"
+        for instance in instances(cluster.store):
+            if instance.spec.stopping:
+                yield f"instance {instance.name} is still stopping"
+            elif find_deployment(cluster.store, instance.spec.deployment) is None:
+                yield f"instance {instance.name} has no deployment"
+        for deployment in deployments(cluster.store):
+            yield from self._unsettled_deployment(deployment.name)
+        for name, machine in cluster.machines.items():
+            wanted = {each.instance for each in desired_set(cluster.store, name).instances}
+            running = [handle.instance for handle in machine.runtime.living]
+            if sorted(wanted) != sorted(running):
+                yield f"{name} runs {sorted(running)}, wanted are {sorted(wanted)}"
+        names = {each.name for each in deployments(cluster.store)}
+        if {route.name for route in cluster.store.list("route")} != names:
+            yield "routes are not the deployments"
+
+    def used_bytes(self, device: str, handles: Sequence[Handle]) -> int:
+        """What living processes hold of a device or `worker:ram`."""
+        return sum(self._known.get(each.placement_id, {}).get(device, 0) for each in handles)
+
+    def _unsettled_deployment(self, name: str) -> Iterator[str]:
+        store = self.cluster.store
+        deployment = store.get("deployment", name)
+        mine = [each for each in instances(store) if each.spec.deployment == name]
+        if len(mine) != deployment.spec.replicas:
+            yield f"{name} has {len(mine)} instances, wanted are {deployment.spec.replicas}"
+        for each in mine:
+            waits = each.status.placement is None and each.status.refusal is not None
+            if not waits and not serves(store, each):
+                yield f"instance {each.name} is neither ready nor refused"
+        ready = sum(serves(store, each) for each in mine)
+        if deployment.status.ready_replicas != ready:
+            yield f"{name} says {deployment.status.ready_replicas} are ready, {ready} are"
+        if find_route(store, name) is None:
+            yield f"{name} has no route"
+
+    def _problems(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """(what is wrong now, for how long it may be so)."""
+        yield from self._living_twice()
+        yield from self._used_beyond()
+        if self.cluster.awake_s() > 0.0:
+            yield from self._unassigned()
+            yield from self._without_reason()
+            yield from self._routed_to_nowhere()
+
+    def _living_twice(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        counts: Counter[str] = Counter()
+        for machine in self.cluster.machines.values():
+            counts.update(handle.instance_id for handle in machine.runtime.living)
+        for instance_id, count in counts.items():
+            if count > 1:
+                yield ("instance", instance_id, "has more than one process"), -1.0
+
+    def _used_beyond(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        for machine in self.cluster.machines.values():
+            handles = machine.runtime.living
+            for device in machine.accelerator.devices:
+                if self.used_bytes(device.id, handles) > device.memory_bytes:
+                    names = ",".join(sorted(handle.instance for handle in handles))
+                    yield ("device", device.id, "is used beyond its memory by", names), -1.0
+
+    def _unassigned(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        cluster = self.cluster
+        for name, machine in cluster.machines.items():
+            if not cluster.is_reachable(name):
+                continue
+            living = machine.runtime.living
+            if not living:
+                continue
+            wanted = {
+                (each.instance_id, each.placement.id)
+                for each in desired_set(cluster.store, name).instances
+            }
+            for handle in living:
+                if (handle.instance_id, handle.placement_id) not in wanted:
+                    yield ("unassigned", handle.instance, "runs on", name), UNASSIGNED_S
+
+    def _without_reason(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        for each in instances(self.cluster.store):
+            status = each.status
+            if status.placement is None and status.refusal is None and not each.spec.stopping:
+                yield ("instance", each.name, "waits without a reason"), SILENT_S
+
+    def _routed_to_nowhere(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        cluster = self.cluster
+        for each in instances(cluster.store):
+            if each.spec.stopping or not serves(cluster.store, each):
+                continue
+            placement = cast("Placement", each.status.placement)
+            if not self._answers(each, placement):
+                yield ("route", each.spec.deployment, "leads to", each.name), ROUTED_S
+
+    def _answers(self, instance: Instance, placement: Placement) -> bool:
+        machine = self.cluster.machines.get(placement.worker)
+        return machine is not None and any(
+            machine.runtime.answer(handle) == "ready"
+            for handle in machine.runtime.living
+            if handle.placement_id == placement.id and handle.instance == instance.name
+        )
+
+    def _instance_changed(self, change: ChangeRow) -> None:
+        row = change.row
+        if change.type == "DELETED":
+            self._claims.pop(row.name, None)
+            return
+        status = cast("dict[str, Any]", msgspec.json.decode(row.status))
+        placement = status.get("placement")
+        before = self._claims.get(row.name)
+        if placement is None:
+            if before is not None and before.instance_id == row.id:
+                self._breach(f"{row.name} lost its placement")
+            return
+        if before is not None and before.instance_id == row.id:
+            if before.placement_id != placement["id"]:
+                self._breach(f"{row.name} was placed a second time")
+            return
+        held = _held(placement)
+        self._claims[row.name] = _Claims(row.id, placement["id"], held)
+        self._known[placement["id"]] = held
+        self._check_promises(held)
+
+    def _check_promises(self, held: Mapping[str, int]) -> None:
+        for account in held:
+            promised = sum(claims.held.get(account, 0) for claims in self._claims.values())
+            limit = self._limit(account)
+            if promised > limit:
+                self._breach(f"{account} has {limit} bytes, {promised} are promised")
+
+    def _limit(self, account: str) -> int:
+        machine = self.cluster.machines[account.split(":", 1)[0]]
+        if account.endswith(":ram"):
+            return int(self.cluster.scenario.ram_gib * 1024**3)
+        return next(d.memory_bytes for d in machine.accelerator.devices if d.id == account)
+
+    def _worker_changed(self, change: ChangeRow) -> None:
+        name, now = change.row.name, self.cluster.clock.monotonic()
+        status = cast("dict[str, Any]", msgspec.json.decode(change.row.status))
+        if not status.get("evicted"):
+            self._evicted.pop(name, None)
+            return
+        if name in self._evicted or change.type == "DELETED":
+            return
+        self._note_reachability(now)
+        away_s = now - self._away.get(name, now)
+        if away_s < EVICT_AFTER_S:
+            self._breach(f"{name} was given up after {away_s:.0f} s of silence")
+        if self.cluster.awake_s() < EVICT_AFTER_S:
+            self._breach(
+                f"{name} was given up {self.cluster.awake_s():.0f} s after a stall or start"
+            )
+        self._evicted[name] = now
+        recent = [at for at in self._evicted.values() if now - at < 9.0]
+        if len(recent) > 1:
+            self._breach(f"{len(recent)} workers were given up within ten seconds")
+        self._check_mass(now)
+
+    def _check_mass(self, now: float) -> None:
+        """A third of the fleet that went away together long ago must not be torn down."""
+        gone = sorted(
+            at
+            for name, at in self._away.items()
+            if now - at > KNOWN_AFTER_S and self._evicted.get(name, now) == now
+        )
+        together = max(
+            (sum(start <= at <= start + WINDOW_S / 2 for at in gone) for start in gone), default=0
+        )
+        if together >= 3 and together > 0.4 * len(self.cluster.machines):
+            self._breach(f"a worker was given up at {now:.0f} though {together} are away together")
+
+    def _note_reachability(self, now: float) -> None:
+        for name in self.cluster.machines:
+            if self.cluster.is_reachable(name):
+                self._away.pop(name, None)
+            else:
+                self._away.setdefault(name, now)
+
+    def _breach(self, text: str) -> None:
+        self._breaches.append(text)
+
+
+def _held(placement: Mapping[str, Any]) -> Mapping[str, int]:
+    held: Counter[str] = Counter()
+    for rank in placement["ranks"]:
+        for claim in rank["claims"]:
+            held[claim["device"]] += sum(claim["parts"].values())
+        held[f"{rank['worker']}:ram"] += sum(rank["ram"].values())
+    return held
