@@ -84,13 +84,13 @@ class Plane:
         await self.store.create(Draft("user", name, UserSpec(role=role, password_hash=hashed)))
         self.headers[name] = {"cookie": f"aims_session={await self.sign_in(name)}"}
 
-    async def add_key(self, name: str, party: str, **fields: Any) -> str:
-        answer = await self.call("POST", "/api/v1/api-keys", party, json=fields)
+    async def add_key(self, party: str, owner: str, /, **fields: Any) -> str:
+        answer = await self.call("POST", "/api/v1/api-keys", owner, json=fields)
         assert answer.status_code == 201, answer.text
-        self.headers[name] = {"authorization": f"Bearer {answer.json()['key']}"}
+        self.headers[party] = {"authorization": f"Bearer {answer.json()['key']}"}
         return answer.json()["metadata"]["name"]
 
-    async def add_worker(self, name: str, **fields: Any) -> dict[str, str]:
+    async def add_worker(self, name: str, /, **fields: Any) -> dict[str, str]:
         body = {"name": name, "machine_id": f"machine-of-{name}", "version": "1", **fields}
         answer = await self.call("POST", "/api/v1/workers/register", "join", json=body)
         assert answer.status_code == 200, answer.text
