@@ -180,7 +180,7 @@ class Replica:
             change = _rows.read_change(row)
         except SettingsError as error:
             # A newer program on the same database: keep the object as it was known here.
-            log.error("store.object_unreadable", error=error.message, **error.params)
+            log.error("store.object_unreadable", why=error.message, params=error.params)
             change = None
         if change is None:
             self.hub.skip(row.revision)

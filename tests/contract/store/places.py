@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -59,25 +60,30 @@ def draft(name: str, **spec: object) -> Draft:
     return Draft("user", name, UserSpec(**spec))
 
 
+def child_environment() -> dict[str, str]:
+    """For a child process that imports what this one can import."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+
 @contextmanager
 def place(name: str, folder: Path) -> Iterator[Place]:
     if name == "memory":
         rows = MemoryBacking(shared=True)
         yield Place(name, "", lambda: rows)
     elif name == "sqlite":
-        yield _at(name, f"sqlite:///{folder / 'store.db'}")
+        yield at(name, f"sqlite:///{folder / 'store.db'}")
     else:
         server = _server(name)
         database = f"aims_test_{secrets.token_hex(6)}"
         _ask(name, server, f"CREATE DATABASE {database}")
         try:
-            yield _at(name, urlsplit(server)._replace(path=f"/{database}").geturl())
+            yield at(name, urlsplit(server)._replace(path=f"/{database}").geturl())
         finally:
             force = " WITH (FORCE)" if name == "postgresql" else ""
             _ask(name, server, f"DROP DATABASE {database}{force}")
 
 
-def _at(name: str, url: str) -> Place:
+def at(name: str, url: str) -> Place:
     return Place(name, url, lambda: backing_for(url))
 
 
@@ -89,7 +95,7 @@ def _server(name: str) -> str:
     url = os.environ.get(variable, default)
     try:
         _ask(name, url, "SELECT 1")
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever stops it from answering
         why = f"no {name} server at {url} ({error}); set {variable}"
         if os.environ.get("CI"):
             pytest.fail(why)

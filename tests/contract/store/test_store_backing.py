@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from itertools import chain
 
 import pytest
-from contract.store.places import Place
 
 from aimindserve.core.errors import ConflictError, ExistsError, NotFoundError, StaleError
 from aimindserve.store.base import Backing, ChangeType, Row, Write
+from contract.store.places import Place
 
 ROW = Row(
     kind="user",
@@ -61,9 +62,7 @@ def test_changes_carry_the_row_at_their_revision(rows: Place) -> None:
             (2, "MODIFIED", 2),
             (3, "DELETED", 3),
         ]
-        assert changes[1].row == replace(
-            ROW, spec='{"role": "admin"}', generation=2, revision=2
-        )
+        assert changes[1].row == replace(ROW, spec='{"role": "admin"}', generation=2, revision=2)
         assert await backing.changes_since(1, 1) == changes[1:2]
         assert await backing.changes_since(3, 10) == []
         assert await backing.changes_since(4, 10) is None, "a revision that has never been"
@@ -165,7 +164,7 @@ def test_revisions_of_concurrent_writers_have_no_gap_and_no_twin(rows: Place) ->
                 await asyncio.sleep(0.001)
 
         lists, _ = await asyncio.gather(asyncio.gather(*map(write, range(20))), watch())
-        assert sorted(sum(lists, [])) == list(range(1, 101))
+        assert sorted(chain.from_iterable(lists)) == list(range(1, 101))
         assert seen == list(range(1, 101)), "a watcher that polls misses nothing"
 
     on(rows, test)

@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from contract.store.places import Place, draft, opened
 
 from aimindserve.core.errors import (
     ExistsError,
@@ -19,6 +18,7 @@ from aimindserve.resources.deployment import DeploymentSpec, DeploymentStatus
 from aimindserve.resources.user import UserSpec
 from aimindserve.store.base import Draft
 from aimindserve.store.resources import ResourceStore
+from contract.store.places import Place, draft, opened
 
 MODEL = {"source": "local", "path": "/models/x.gguf"}
 
@@ -43,7 +43,9 @@ def test_an_object_lives_and_dies(rows: Place) -> None:
         assert made.metadata.created_at > 1_700_000_000
         assert store.get("user", "ada") is store.find("user", "ada") == made
 
-        changed = await store.replace("user", "ada", revision=1, spec=UserSpec(full_name="Countess"))
+        changed = await store.replace(
+            "user", "ada", revision=1, spec=UserSpec(full_name="Countess")
+        )
         assert (changed.metadata.generation, changed.metadata.revision) == (2, 2)
         assert changed.metadata.id == made.metadata.id
         assert changed.metadata.created_at == made.metadata.created_at
@@ -169,7 +171,9 @@ def test_everything_is_there_after_reopening(rows: Place) -> None:
     async def run() -> None:
         async with opened(rows) as store:
             await store.create(Draft("user", "ada", UserSpec(full_name="艾达"), labels={"a": "b"}))
-            await store.create(Draft("deployment", "m", DeploymentSpec(model=MODEL, env={"A": "1"})))
+            await store.create(
+                Draft("deployment", "m", DeploymentSpec(model=MODEL, env={"A": "1"}))
+            )
             await store.update("user", "ada", renamed("Ada"))
             await store.create(draft("bob"))
             await store.delete("user", "bob")

@@ -5,13 +5,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from contract.store.places import Place, draft, opened
 
 from aimindserve.core.errors import ExistsError, NotFoundError, StaleError
 from aimindserve.resources._kind import AnyResource
 from aimindserve.resources.user import UserSpec
 from aimindserve.store.base import Bookmark, Change, Resync
 from aimindserve.store.resources import ResourceStore
+from contract.store.places import Place, draft, opened
 
 
 def appended(letter: str) -> Callable[[AnyResource], AnyResource]:

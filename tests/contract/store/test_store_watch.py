@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 
-from contract.store.places import FastClock, Place, draft, opened
-
 from aimindserve.resources._kind import AnyResource
 from aimindserve.resources.deployment import DeploymentSpec
 from aimindserve.resources.user import UserSpec
@@ -13,6 +11,7 @@ from aimindserve.store import _watch
 from aimindserve.store.base import Bookmark, Change, Draft, Resync, WatchEvent
 from aimindserve.store.memory import MemoryBacking
 from aimindserve.store.resources import ResourceStore
+from contract.store.places import FastClock, Place, draft, opened
 
 MODEL = {"source": "local", "path": "/models/x.gguf"}
 
@@ -69,7 +68,9 @@ def test_a_watch_resumes_from_any_revision(rows: Place) -> None:
             for since in (0, 4, 10):
                 watch = store.watch(["user"], since=since)
                 marker = await store.update("user", "u0", renamed(str(since)))
-                revisions = [e.revision for e in await take(watch, marker.metadata.revision - since)]
+                revisions = [
+                    e.revision for e in await take(watch, marker.metadata.revision - since)
+                ]
                 assert revisions == list(range(since + 1, marker.metadata.revision + 1))
         async with opened(rows) as store:  # its memory knows nothing of what was before
             events = await take(store.watch(["user"], since=7), 6)
