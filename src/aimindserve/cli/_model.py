@@ -19,7 +19,7 @@ _HUBS = {
     "ms": "modelscope",
     "modelscope": "modelscope",
 }
-_PREFIX = re.compile(r"^([a-z]{2,12}):(?![\\/])(.+)$")
+_PREFIX = re.compile(r"^([a-z][a-z0-9]{1,11}):(?![\\/])(.+)$")
 _QUANTIZATION = re.compile(
     r"[._-](?:ud[._-])?(?:i?q\d[a-z0-9_]*|b?f16|f32|fp16|mxfp4)$", re.IGNORECASE
 )

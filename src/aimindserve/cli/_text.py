@@ -56,6 +56,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "unchanged": ("{name} has {after} replicas already.", "{name} 的副本数已是 {after}。"),
     "removed": ("Removed {name}.", "已删除 {name}。"),
     "confirm_remove": ("Remove {names}?", "确定删除 {names}？"),
+    "use_force": (
+        "Stop its agent first, or remove it anyway with --force.",
+        "请先停止该节点的代理程序，或使用 --force 强制删除。",
+    ),
     "needs_yes": (
         "Not removed: this is not a terminal, so add --yes.",
         "未删除：当前不是终端，请加上 --yes。",

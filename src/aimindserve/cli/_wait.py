@@ -1,5 +1,6 @@
 """Waiting for a deployment, the same way in every command that can: progress, Ctrl-C, verdicts."""
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from aimindserve.cli._decision import refusals
@@ -52,10 +53,11 @@ def wait_gone(client: "Client", name: str, *, timeout_s: float) -> None:
     clock = SystemClock()
     deadline = clock.monotonic() + timeout_s
     waiting = Waiting(name)
-    for event in client.watch("deployments", "instances", idle_s=1.0):
-        waiting.apply(event)
-        progress = waiting.progress(clock.monotonic())
-        if progress.outcome is Outcome.GONE and not waiting.instances:
-            return
-        if clock.monotonic() > deadline:
-            raise timed_out(name, progress, timeout_s)
+    with closing(client.watch("deployments", "instances", idle_s=1.0)) as events:
+        for event in events:
+            waiting.apply(event)
+            progress = waiting.progress(clock.monotonic())
+            if progress.outcome is Outcome.GONE and not waiting.instances:
+                return
+            if clock.monotonic() > deadline:
+                raise timed_out(name, progress, timeout_s)

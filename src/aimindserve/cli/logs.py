@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from aimindserve.client.sync import Client
 
 TAIL = 200
-_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f]")
+_CONTROL = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f]"
+)
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 

@@ -13,7 +13,7 @@ from aimindserve.cli._invocation import (
 from aimindserve.cli._output import listing_options, print_document, print_list
 from aimindserve.cli._remove import remove
 from aimindserve.client.objects import AnyObject
-from aimindserve.core.errors import InvalidError
+from aimindserve.core.errors import ConflictError, InvalidError
 
 
 @click.group("workers", cls=ListByDefault)
@@ -68,7 +68,11 @@ def label(here: Invocation, name: str, labels: tuple[str, ...]) -> None:
 def rm(here: Invocation, names: tuple[str, ...], yes: bool, force: bool) -> None:
     """Forget workers that will not come back; their instances are placed elsewhere."""
     with here.client() as client:
-        remove(here, client.workers, names, yes=yes, force=force)
+        try:
+            remove(here, client.workers, names, yes=yes, force=force)
+        except ConflictError as error:
+            error.hint = here.text("use_force")
+            raise
 
 
 COMMAND = workers

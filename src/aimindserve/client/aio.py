@@ -9,7 +9,7 @@ only the sending. Methods raise the exceptions of `core.errors`, and Unreachable
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, Literal, TypeVar, overload
 
 from typing_extensions import Self
@@ -187,7 +187,7 @@ class AsyncClient:
 
     async def watch(
         self, *plurals: str, since: int | None = None, idle_s: float | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event]:
         """Every change of the given kinds (plural words), for ever: broken connections are opened
         again where they ended. See Event. With `idle_s`, an IDLE event after so long a silence.
 
@@ -230,17 +230,18 @@ class AsyncClient:
         """
         waiting = Waiting(deployment, generation)
         deadline = self._clock.monotonic() + timeout_s
-        async for event in self.watch("deployments", "instances", idle_s=1.0):
-            waiting.apply(event)
-            now = self._clock.monotonic()
-            progress = waiting.progress(now)
-            if seen is not None:
-                seen(progress)
-            if progress.outcome is Outcome.READY and waiting.object is not None:
-                return waiting.object
-            check(deployment, progress)
-            if now > deadline:
-                raise timed_out(deployment, progress, timeout_s)
+        async with aclosing(self.watch("deployments", "instances", idle_s=1.0)) as events:
+            async for event in events:
+                waiting.apply(event)
+                now = self._clock.monotonic()
+                progress = waiting.progress(now)
+                if seen is not None:
+                    seen(progress)
+                if progress.outcome is Outcome.READY and waiting.object is not None:
+                    return waiting.object
+                check(deployment, progress)
+                if now > deadline:
+                    raise timed_out(deployment, progress, timeout_s)
         raise InternalError("A watch ended, which it never does.")
 
     async def send(self, call: Call[R]) -> R:

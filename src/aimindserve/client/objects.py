@@ -108,9 +108,12 @@ class Object(Generic[S, T]):
 
 
 AnyObject = Object[Any, Any]
-Deployment: TypeAlias = "Object[types.DeploymentSpec, types.DeploymentStatus]"
-Instance: TypeAlias = "Object[types.InstanceSpec, types.InstanceStatus]"
-Worker: TypeAlias = "Object[types.WorkerSpec, types.WorkerStatus]"
+if TYPE_CHECKING:
+    Deployment: TypeAlias = Object[types.DeploymentSpec, types.DeploymentStatus]
+    Instance: TypeAlias = Object[types.InstanceSpec, types.InstanceStatus]
+    Worker: TypeAlias = Object[types.WorkerSpec, types.WorkerStatus]
+else:  # naming the types would load them
+    Deployment = Instance = Worker = Object
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ only the sending. Methods raise the exceptions of `core.errors`, and Unreachable
 
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from typing_extensions import Self
@@ -196,7 +196,7 @@ class Client:
 
     def watch(
         self, *plurals: str, since: int | None = None, idle_s: float | None = None
-    ) -> Iterator[Event]:
+    ) -> Generator[Event]:
         """Every change of the given kinds (plural words), for ever: broken connections are opened
         again where they ended. See Event. With `idle_s`, an IDLE event after so long a silence.
 
@@ -241,17 +241,18 @@ class Client:
 
         waiting, clock = Waiting(deployment, generation), SystemClock()
         deadline = clock.monotonic() + timeout_s
-        for event in self.watch("deployments", "instances", idle_s=1.0):
-            waiting.apply(event)
-            now = clock.monotonic()
-            progress = waiting.progress(now)
-            if seen is not None:
-                seen(progress)
-            if progress.outcome is Outcome.READY and waiting.object is not None:
-                return waiting.object
-            check(deployment, progress)
-            if now > deadline:
-                raise timed_out(deployment, progress, timeout_s)
+        with closing(self.watch("deployments", "instances", idle_s=1.0)) as events:
+            for event in events:
+                waiting.apply(event)
+                now = clock.monotonic()
+                progress = waiting.progress(now)
+                if seen is not None:
+                    seen(progress)
+                if progress.outcome is Outcome.READY and waiting.object is not None:
+                    return waiting.object
+                check(deployment, progress)
+                if now > deadline:
+                    raise timed_out(deployment, progress, timeout_s)
         raise InternalError("A watch ended, which it never does.")
 
     def send(self, call: Call[R]) -> R:

@@ -142,6 +142,7 @@ class WorkerStatus:
     """Whether it reports, and what it has."""
 
     ready: bool = False
+    evicted: bool = False
     reason: Reason | None = None
     observed: WorkerObservation | None = None
     phase: str = ""
