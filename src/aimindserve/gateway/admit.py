@@ -4,78 +4,90 @@ One extractor for all credentials. More than one in a request is refused: two se
 differently would see two different people.
 """
 
-import hmac
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Mapping
 
 from aimindserve.core.errors import ForbiddenError, InvalidError, UnauthenticatedError
 from aimindserve.gateway.table import Principal, RoutingTable
-from aimindserve.wire.headers import Field
+from aimindserve.wire.server import Request
 
 SESSION_COOKIE = b"aims_session"
-FORWARDING = frozenset({b"forwarded", b"x-real-ip", b"via", b"cf-connecting-ip", b"true-client-ip"})
 _LOCAL = Principal("local", "localhost", "admin", "admin")
 _HOW = (
     "Send an API key as 'Authorization: Bearer sk-aims_…'; make one with: aimindserve keys create"
 )
+_CARRIERS = frozenset({b"authorization", b"x-api-key", b"cookie"})
+_FORWARDING = frozenset(
+    {b"forwarded", b"x-real-ip", b"via", b"cf-connecting-ip", b"true-client-ip"}
+)
+_BLOCK = 64
+"""Of SHA-256, in bytes."""
 
 
-@dataclass(slots=True)
-class Card:
-    """What of a request's header fields the gateway itself looks at; gathered in one pass."""
-
-    bearer: bytes | None = None
-    session: bytes | None = None
-    credentials: int = 0
-    forwarded: bool = False
-    content_type: bytes = b""
-    accept: bytes = b""
-    request_id: bytes = b""
-    origin: bytes = b""
-
-
-def read_card(headers: list[Field]) -> Card:
-    """The card of a request with these fields (lower-case names)."""
-    card = Card()
-    for name, value in headers:
-        read = _READERS.get(name)
-        if read is not None:
-            read(card, value)
-        elif name.startswith(b"x-forwarded-") or name in FORWARDING:
-            card.forwarded = True
-    return card
-
-
-@dataclass(frozen=True, slots=True)
 class Doorkeeper:
     """Admits requests. `trust_localhost`: see `GatewayConfig`."""
 
-    pepper: bytes
-    trust_localhost: bool
+    def __init__(self, pepper: bytes, *, trust_localhost: bool) -> None:
+        self._trust_localhost = trust_localhost
+        # HMAC (RFC 2104) with the key's two blocks hashed once and copied: a third of the time.
+        key = (pepper if len(pepper) <= _BLOCK else hashlib.sha256(pepper).digest()).ljust(
+            _BLOCK, b"\0"
+        )
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
 
-    def admit(self, card: Card, peer: str, table: RoutingTable, now: float) -> Principal:
+    def admit(self, request: Request, table: RoutingTable, now: float) -> Principal:
         """Who asks. `now` in seconds since the epoch. Raises UnauthenticatedError, InvalidError."""
-        if card.credentials != 1:
-            if card.credentials:
-                raise InvalidError(
-                    "The request carries more than one credential.",
-                    hint="Send one: a bearer key, x-api-key, or the session cookie.",
-                )
-            if self.trust_localhost and not card.forwarded and is_loopback(peer):
-                return _LOCAL
-            raise UnauthenticatedError("This needs a credential.", hint=_HOW)
-        if card.bearer is not None:
-            principal = table.keys.get(self._hash(card.bearer))
+        index = request.index
+        bearer = index.get(b"authorization")
+        if (
+            bearer is None
+            or b"x-api-key" in index
+            or b"cookie" in index
+            or len(index) != len(request.headers)
+        ):
+            principal = self._admit_odd(request, table)
         else:
-            principal = table.sessions.get(self._hash(card.session or b""))
+            principal = table.keys.get(self.keyed_hash(_secret_of(bearer)))
         if principal is None:
             raise UnauthenticatedError("The credential is not known, or was revoked.", hint=_HOW)
         if principal.expires_at is not None and principal.expires_at <= now:
             raise UnauthenticatedError("The credential has expired.", hint=_HOW)
         return principal
 
-    def _hash(self, secret: bytes) -> str:
-        """As `kit.secrets.keyed_hash`, from bytes and in one call of the C library."""
-        return hmac.digest(self.pepper, secret, "sha256").hex()
+    def keyed_hash(self, secret: bytes) -> str:
+        """The same as `kit.secrets.keyed_hash`."""
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(secret)
+        outer.update(inner.digest())
+        return outer.hexdigest()
+
+    def _admit_odd(self, request: Request, table: RoutingTable) -> Principal | None:
+        """Anything but one bearer key: look at every field."""
+        found: list[tuple[Mapping[str, Principal], bytes]] = []
+        for name, value in request.headers:
+            if name not in _CARRIERS:
+                continue
+            if name == b"cookie":
+                found += [(table.sessions, cookie) for cookie in _session_cookies(value)]
+            else:
+                found.append((table.keys, _secret_of(value) if name == b"authorization" else value))
+        if len(found) > 1:
+            raise InvalidError(
+                "The request carries more than one credential.",
+                hint="Send one: a bearer key, x-api-key, or the session cookie.",
+            )
+        if found:
+            where, secret = found[0]
+            return where.get(self.keyed_hash(secret))
+        if self._trust_localhost and is_loopback(request.peer) and not is_forwarded(request):
+            return _LOCAL
+        raise UnauthenticatedError("This needs a credential.", hint=_HOW)
+
+
+def is_forwarded(request: Request) -> bool:
+    """Whether a proxy stands between the client and us, so that the peer is not the client."""
+    return any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name in request.index)
 
 
 def check_model(principal: Principal, model: str) -> None:
@@ -93,47 +105,11 @@ def is_loopback(peer: str) -> bool:
     return peer.startswith(("127.", "::ffff:127.")) or peer == "::1"
 
 
-def _authorization(card: Card, value: bytes) -> None:
-    card.credentials += 1
-    scheme, _, secret = value.partition(b" ")
-    card.bearer = secret.strip() if scheme.lower() == b"bearer" else b""
+def _secret_of(authorization: bytes) -> bytes:
+    scheme, _, secret = authorization.partition(b" ")
+    return secret.strip() if scheme.lower() == b"bearer" else b""
 
 
-def _api_key(card: Card, value: bytes) -> None:
-    card.credentials += 1
-    card.bearer = value
-
-
-def _cookie(card: Card, value: bytes) -> None:
-    for pair in value.split(b";"):
-        name, _, content = pair.strip().partition(b"=")
-        if name == SESSION_COOKIE:
-            card.credentials += 1
-            card.session = content
-
-
-def _content_type(card: Card, value: bytes) -> None:
-    card.content_type = value
-
-
-def _accept(card: Card, value: bytes) -> None:
-    card.accept = value
-
-
-def _request_id(card: Card, value: bytes) -> None:
-    card.request_id = value
-
-
-def _origin(card: Card, value: bytes) -> None:
-    card.origin = value
-
-
-_READERS = {
-    b"authorization": _authorization,
-    b"x-api-key": _api_key,
-    b"cookie": _cookie,
-    b"content-type": _content_type,
-    b"accept": _accept,
-    b"x-request-id": _request_id,
-    b"origin": _origin,
-}
+def _session_cookies(value: bytes) -> list[bytes]:
+    pairs = (pair.strip().partition(b"=") for pair in value.split(b";"))
+    return [content for name, _, content in pairs if name == SESSION_COOKIE]

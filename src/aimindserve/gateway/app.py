@@ -49,7 +49,7 @@ class Gateway:
         door = Door(
             self._proxy,
             Portal(self._control, config.control),
-            Doorkeeper(config.pepper, config.trust_localhost),
+            Doorkeeper(config.pepper, trust_localhost=config.trust_localhost),
             Cors(config.cors),
             clock,
             self._sync.why_not_ready,

@@ -4,9 +4,7 @@ A JSON body is taken whole (within its limit) and checked to be JSON; a form is 
 `model`, and the rest is left for whoever sends it on.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -17,17 +15,16 @@ from aimindserve.wire.body import Body
 from aimindserve.wire.errors import BodyTooLargeError, WireError
 
 
-@dataclass(slots=True)
-class Ask:
-    """What was read. `body` is all of it, or None when the rest still comes after `first`."""
+class Asker(Protocol):
+    """Who wants to know."""
 
-    model: object
-    body: bytes | None
-    first: bytes = b""
+    def asked(self, model: object, body: bytes | None, first: bytes) -> None:
+        """The model is known. `body` is all of the body, or None when more comes after `first`."""
+        ...
 
-
-Found = Callable[[Ask], None]
-Failed = Callable[[AimsError], None]
+    def refuse(self, error: AimsError) -> None:
+        """The body is not what it should be."""
+        ...
 
 
 class _Json(msgspec.Struct):
@@ -39,47 +36,48 @@ class _Json(msgspec.Struct):
 _JSON = msgspec.json.Decoder(_Json)
 
 
-def ask_json(body: Body, limits: BodyLimits, found: Found, failed: Failed) -> None:
-    """Read a JSON body; `found` or `failed` may be called before this returns."""
-
-    def whole(data: bytes) -> None:
-        try:
-            model = _JSON.decode(data).model
-        except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-            failed(
-                BodyInvalidError(
-                    f"The body must be a JSON object: {error}.",
-                    hint='Send for example {"model": "…", …} with content-type application/json.',
-                )
-            )
-            return
-        found(Ask(model, data))
-
+def ask_json(body: Body, limits: BodyLimits, asker: Asker) -> None:
+    """Read a JSON body; `asker` may be told before this returns."""
     if body.complete and body.size <= limits.json_bytes:
-        whole(body.take())
+        _read_json(body.take(), asker)
     else:
-        body.collect(limits.json_bytes, whole, lambda error: _broken(error, failed))
+        body.collect(
+            limits.json_bytes,
+            lambda data: _read_json(data, asker),
+            lambda error: _broken(error, asker),
+        )
 
 
-def ask_form(
-    body: Body, content_type: bytes, limits: BodyLimits, found: Found, failed: Failed
-) -> None:
+def _read_json(data: bytes, asker: Asker) -> None:
+    try:
+        model = _JSON.decode(data).model
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        asker.refuse(
+            BodyInvalidError(
+                f"The body must be a JSON object: {error}.",
+                hint='Send for example {"model": "…", …} with content-type application/json.',
+            )
+        )
+        return
+    asker.asked(model, data, b"")
+
+
+def ask_form(body: Body, content_type: bytes, limits: BodyLimits, asker: Asker) -> None:
     """Read a form up to its field `model`. Raises AimsError for what the head already tells."""
     if body.length is not None and body.length > limits.multipart_bytes:
         raise TooLargeError(f"The body is larger than {limits.multipart_bytes} bytes.")
     finder = FieldFinder(boundary_of(content_type), b"model", limits.multipart_search_bytes)
     body.limit = min(body.limit, limits.multipart_bytes)
-    body.pipe(_FormReader(body, finder, found, failed))
+    body.pipe(_FormReader(body, finder, asker))
 
 
 class _FormReader:
-    __slots__ = ("_body", "_done", "_failed", "_finder", "_found")
+    __slots__ = ("_asker", "_body", "_done", "_finder")
 
-    def __init__(self, body: Body, finder: FieldFinder, found: Found, failed: Failed) -> None:
+    def __init__(self, body: Body, finder: FieldFinder, asker: Asker) -> None:
         self._body = body
         self._finder = finder
-        self._found = found
-        self._failed = failed
+        self._asker = asker
         self._done = False
 
     def feed(self, data: bytes) -> None:
@@ -89,7 +87,7 @@ class _FormReader:
             self._finder.feed(data)
         except BodyInvalidError as error:
             self._done = True
-            self._failed(error)
+            self._asker.refuse(error)
             return
         if self._finder.value is not None or self._finder.over:
             self._tell()
@@ -101,19 +99,19 @@ class _FormReader:
     def lost(self, error: WireError) -> None:
         if not self._done:
             self._done = True
-            _broken(error, self._failed)
+            _broken(error, self._asker)
 
     def _tell(self) -> None:
         self._done = True
         finder = self._finder
         if self._body.complete:
-            self._found(Ask(finder.value, finder.seen))
+            self._asker.asked(finder.value, finder.seen, b"")
         else:
             self._body.detach()
-            self._found(Ask(finder.value, None, finder.seen))
+            self._asker.asked(finder.value, None, finder.seen)
 
 
-def _broken(error: WireError, failed: Failed) -> None:
+def _broken(error: WireError, asker: Asker) -> None:
     if isinstance(error, BodyTooLargeError):
-        failed(TooLargeError(f"The body is larger than {error.limit} bytes."))
+        asker.refuse(TooLargeError(f"The body is larger than {error.limit} bytes."))
     # else the connection is lost, or answers for itself

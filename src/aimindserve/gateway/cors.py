@@ -20,24 +20,28 @@ class Cors:
         self._any_header = "*" in config.headers
         self._headers = ", ".join(config.headers).encode()
 
-    def fields(self, origin: bytes) -> bytes:
-        """Encoded header lines for any answer to a page of `origin`; empty if it may not read."""
-        if not self._allowed(origin):
-            return b"vary: Origin\r\n"
+    def answer(self, request: Request) -> bool:
+        """Put the fields for the page's origin into whatever answer `request` gets; answer it here
+        and return True when it is a preflight."""
+        origin = request.index[b"origin"]
+        request.extra += self._fields(origin)
+        if request.method != "OPTIONS" or b"access-control-request-method" not in request.index:
+            return False
+        request.reply(self._preflight(request, origin))
+        return True
+
+    def _fields(self, origin: bytes) -> bytes:
         if self._any:
             return b"access-control-allow-origin: *\r\n"
+        if origin not in self._origins:
+            return b"vary: Origin\r\n"
         lines = b"access-control-allow-origin: %b\r\nvary: Origin\r\n" % origin
         if self._credentials:
             lines += b"access-control-allow-credentials: true\r\n"
         return lines
 
-    def preflight(self, request: Request, origin: bytes) -> Reply | None:
-        """The answer to a preflight; None when `request` is none."""
-        if request.method != "OPTIONS":
-            return None
-        if request.header(b"access-control-request-method") is None:
-            return None
-        if not self._allowed(origin):
+    def _preflight(self, request: Request, origin: bytes) -> Reply:
+        if not self._any and origin not in self._origins:
             return Reply(400, b"Pages of this origin may not call this server.\n")
         wanted = request.header(b"access-control-request-headers") or b""
         return Reply(
@@ -48,6 +52,3 @@ class Cors:
                 (b"access-control-max-age", b"%d" % MAX_AGE_S),
             ),
         )
-
-    def _allowed(self, origin: bytes) -> bool:
-        return self._any or origin in self._origins

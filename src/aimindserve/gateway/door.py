@@ -13,13 +13,14 @@ from typing import Any
 
 from aimindserve import __version__
 from aimindserve.core.errors import AimsError, MethodError, NotFoundError
-from aimindserve.gateway.admit import Card, Doorkeeper, read_card
+from aimindserve.gateway.admit import Doorkeeper
 from aimindserve.gateway.cors import Cors
 from aimindserve.gateway.endpoints import ENDPOINTS
 from aimindserve.gateway.listing import answer_models
 from aimindserve.gateway.portal import Portal
-from aimindserve.gateway.proxy import Call, Caller, Proxy
+from aimindserve.gateway.proxy import Call, Proxy
 from aimindserve.gateway.replies import error_reply, is_inference, json_reply
+from aimindserve.gateway.table import Principal, RoutingTable
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.secrets import new_id
 from aimindserve.wire.server import Reply, Request
@@ -52,55 +53,51 @@ class Door:
             "/version": lambda: json_reply({"version": __version__}),
             "/readyz": lambda: _readyz(readiness()),
         }
-        self._id_prefix = new_id()
+        self._id_prefix = new_id().encode()
         self._ids = itertools.count(1)
 
     def __call__(self, request: Request) -> Coroutine[Any, Any, None] | None:
         """Answer `request`, or return the coroutine that does."""
-        path = request.path
-        card = read_card(request.headers)
-        request_id = self._request_id(card.request_id)
-        request.extra = b"x-request-id: %b\r\n" % request_id.encode()
-        if card.origin and self._cors.enabled:
-            request.extra += self._cors.fields(card.origin)
-            preflight = self._cors.preflight(request, card.origin)
-            if preflight is not None:
-                request.reply(preflight)
-                return None
+        index = request.index
+        request_id = index.get(b"x-request-id")
+        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
+            request_id = b"%b-%x" % (self._id_prefix, next(self._ids))
+        request.extra = b"x-request-id: %b\r\n" % request_id
+        if self._cors.enabled and b"origin" in index and self._cors.answer(request):
+            return None
         try:
-            if path in ENDPOINTS or is_inference(path):
-                self._infer(request, card, request_id)
-                return None
-            if path in self._open:
-                _only(request, "GET", "HEAD")
-                request.reply(self._open[path]())
-                return None
+            return self._route(request, request_id)
         except AimsError as error:
             if not request.started:
-                request.reply(error_reply(error, path, request_id))
+                request.reply(error_reply(error, request.path, request_id))
             return None
-        return self._portal.carry(request, card, request_id)
 
-    def _infer(self, request: Request, card: Card, request_id: str) -> None:
-        proxy, path = self._proxy, request.path
-        principal = self._keeper.admit(card, request.peer, proxy.table, self._clock.now())
+    def _route(self, request: Request, request_id: bytes) -> Coroutine[Any, Any, None] | None:
+        path, proxy = request.path, self._proxy
         endpoint = ENDPOINTS.get(path)
         if endpoint is not None:
-            _only(request, "POST")
-            Call(proxy, request, endpoint, Caller(principal, card, request_id)).start()
-        elif path.startswith(_MODELS):
+            principal = self._keeper.admit(request, proxy.table, self._clock.now())
+            if request.method != "POST":
+                _only(request, "POST")
+            Call(proxy, request, endpoint, principal, request_id).start()
+        elif is_inference(path):
+            principal = self._keeper.admit(request, proxy.table, self._clock.now())
+            _list_models(request, proxy.table, principal)
+        elif path in self._open:
             _only(request, "GET", "HEAD")
-            request.reply(answer_models(path, proxy.table, principal))
+            request.reply(self._open[path]())
         else:
-            raise NotFoundError(
-                f"There is no {path[:100]}.",
-                hint=f"There are: {', '.join(path for path in ENDPOINTS if path[:4] == '/v1/')}.",
-            )
+            return self._portal.carry(request, request_id)
+        return None
 
-    def _request_id(self, given: bytes) -> str:
-        if given and _REQUEST_ID.fullmatch(given):
-            return given.decode()
-        return f"{self._id_prefix}-{next(self._ids):x}"
+
+def _list_models(request: Request, table: RoutingTable, principal: Principal) -> None:
+    path = request.path
+    if not path.startswith(_MODELS):
+        known = ", ".join(path for path in ENDPOINTS if path.startswith("/v1/"))
+        raise NotFoundError(f"There is no {path[:100]}.", hint=f"There are: {known}.")
+    _only(request, "GET", "HEAD")
+    request.reply(answer_models(path, table, principal))
 
 
 def _only(request: Request, *methods: str) -> None:

@@ -5,7 +5,7 @@ We tell it what only we can know (peer address, scheme, whether a proxy stands b
 """
 
 from aimindserve.core.errors import AimsError, TooLargeError, UnavailableError, UpstreamError
-from aimindserve.gateway.admit import Card
+from aimindserve.gateway.admit import is_forwarded
 from aimindserve.gateway.replies import error_reply
 from aimindserve.kit.log import get_logger
 from aimindserve.wire.errors import BodyTooLargeError, Failure, UpstreamFailedError
@@ -28,9 +28,9 @@ class Portal:
         self._pool = pool
         self._control = control
 
-    async def carry(self, request: Request, card: Card, request_id: str) -> None:
+    async def carry(self, request: Request, request_id: bytes) -> None:
         """Send `request` to the control plane and its answer back; 503 when it is away."""
-        onward = Onward(onward_fields(request, card, request_id), rules=RULES)
+        onward = Onward(onward_fields(request, request_id), rules=RULES)
         try:
             await forward(request, self._pool, self._control, onward)
         except UpstreamFailedError as error:
@@ -41,17 +41,17 @@ class Portal:
             _answer(request, why, request_id)
 
 
-def onward_fields(request: Request, card: Card, request_id: str) -> list[Field]:
+def onward_fields(request: Request, request_id: bytes) -> list[Field]:
     """The fields that go to the control plane."""
     fields = [
         field
         for field in without_hop_by_hop(request.headers, _REPLACED)
         if not field[0].startswith(_OURS)
     ]
-    fields.append((b"x-request-id", request_id.encode()))
+    fields.append((b"x-request-id", request_id))
     fields.append((b"x-aims-client", request.peer.encode()))
     fields.append((b"x-aims-scheme", request.scheme.encode()))
-    if card.forwarded:
+    if is_forwarded(request):
         fields.append((b"x-aims-forwarded", b"1"))
     return fields
 
@@ -69,6 +69,6 @@ def _away(error: UpstreamFailedError) -> AimsError:
     )
 
 
-def _answer(request: Request, error: AimsError, request_id: str) -> None:
+def _answer(request: Request, error: AimsError, request_id: bytes) -> None:
     if not request.started:
         request.reply(error_reply(error, request.path, request_id))

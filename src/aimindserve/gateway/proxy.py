@@ -12,8 +12,7 @@ import asyncio
 from dataclasses import dataclass
 
 from aimindserve.core.errors import AimsError, UnavailableError, UpstreamError
-from aimindserve.gateway.admit import Card
-from aimindserve.gateway.ask import Ask, ask_form, ask_json
+from aimindserve.gateway.ask import ask_form, ask_json
 from aimindserve.gateway.config import BodyLimits
 from aimindserve.gateway.endpoints import BodyKind, Endpoint
 from aimindserve.gateway.meter import Meter, Tally, count
@@ -21,15 +20,14 @@ from aimindserve.gateway.pick import pick
 from aimindserve.gateway.refusals import find_route, no_instance
 from aimindserve.gateway.replies import error_reply, last_event
 from aimindserve.gateway.table import Principal, Route, RoutingTable, Target
-from aimindserve.gateway.usage import read_usage
+from aimindserve.gateway.usage import read_usage, usage_of
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.wire.errors import Failure, UpstreamFailedError, WireError
-from aimindserve.wire.headers import Field
 from aimindserve.wire.server import Request
 from aimindserve.wire.tap import Tap
-from aimindserve.wire.upstream import Origin, Outgoing, Pool, Relay, RelayRules, Upload
+from aimindserve.wire.upstream import Head, Pool, Relay, RelayRules, Upload
 
 log = get_logger("gateway")
 
@@ -55,6 +53,7 @@ _LONGEST_PAUSE_S = 1.0
 _UNSEEN = frozenset({Failure.CONNECT, Failure.BUSY})
 """Failures after which no upstream can have seen the request."""
 _NONE_TRIED = frozenset[str]()
+_JSON = BodyKind.JSON
 
 
 @dataclass(slots=True)
@@ -71,107 +70,98 @@ class Proxy:
     turn: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls, and what of the request's head goes on to the worker."""
-
-    principal: Principal
-    card: Card
-    request_id: str
-
-
 class Call:
     """One inference request. Answers it, whatever happens."""
 
-    __slots__ = (
-        "_ask",
-        "_caller",
-        "_deadline",
-        "_endpoint",
-        "_pause_s",
-        "_proxy",
-        "_relay",
-        "_request",
-        "_route",
-        "_stream",
-        "_tally",
-        "_tap",
-        "_target",
-        "_tried",
-        "_waiting",
-    )
+    _route: Route | None = None
+    _target: Target | None = None
+    _tally: Tally | None = None
+    _tap: Tap | None = None
+    _stream = False
+    _status = 0
+    _tried = _NONE_TRIED
+    _deadline: float | None = None
+    _pause_s = _FIRST_PAUSE_S
+    _waiting: asyncio.Task[None] | None = None
+    _body: bytes | None = None
+    _first = b""
 
-    def __init__(self, proxy: Proxy, request: Request, endpoint: Endpoint, caller: Caller) -> None:
+    def __init__(
+        self,
+        proxy: Proxy,
+        request: Request,
+        endpoint: Endpoint,
+        principal: Principal,
+        request_id: bytes,
+    ) -> None:
         self._proxy = proxy
         self._request = request
         self._endpoint = endpoint
-        self._caller = caller
-        self._ask: Ask | None = None
-        self._route: Route | None = None
-        self._target: Target | None = None
-        self._tally: Tally | None = None
-        self._relay: Relay | None = None
-        self._tap: Tap | None = None
-        self._stream = False
-        self._tried = _NONE_TRIED
-        self._deadline: float | None = None
-        self._pause_s = _FIRST_PAUSE_S
-        self._waiting: asyncio.Task[None] | None = None
+        self._principal = principal
+        self._request_id = request_id
 
     def start(self) -> None:
         """Begin. Raises AimsError for what the head tells; all later errors become answers."""
         body, bodies = self._request.body, self._proxy.bodies
-        if self._endpoint.body is BodyKind.JSON:
-            ask_json(body, bodies, self._asked, self._refuse)
+        if self._endpoint.body is _JSON:
+            ask_json(body, bodies, self)
         else:
-            ask_form(body, self._caller.card.content_type, bodies, self._asked, self._refuse)
+            ask_form(body, self._request.index.get(b"content-type", b""), bodies, self)
 
     # From the model to a request under way
 
-    def _asked(self, ask: Ask) -> None:
-        proxy, principal = self._proxy, self._caller.principal
+    def asked(self, model: object, body: bytes | None, first: bytes) -> None:
+        """The body was read far enough to know the model (Asker)."""
+        proxy, principal = self._proxy, self._principal
         try:
-            route = find_route(ask.model, self._endpoint, proxy.table.routes, principal)
+            route = find_route(model, self._endpoint, proxy.table.routes, principal)
         except AimsError as error:
-            self._refuse(error)
+            self.refuse(error)
             return
-        self._ask = ask
-        self._tally = proxy.meter.tally(principal.name, route.name)
-        self._tally.requests += 1
-        self._relay = Relay(self._request, proxy.pool, self, RULES)
-        self._send(route, ask, self._relay)
-
-    def _send(self, route: Route, ask: Ask, relay: Relay) -> None:
-        proxy = self._proxy
         self._route = route
+        self._body = body
+        self._first = first
+        self._tally = tally = proxy.meter.tally(principal.name, route.name)
+        tally.requests += 1
+        self._send(route, Relay(self._request, proxy.pool, self, RULES))
+
+    def _send(self, route: Route, relay: Relay) -> None:
+        proxy, body = self._proxy, self._body
         proxy.turn += 1
         target = pick(route, proxy.meter.in_flight, proxy.turn, self._tried)
         if target is None:
-            self._no_target(route)
+            self._no_target(route, relay)
             return
         self._target = target
         proxy.meter.begin(target.instance)
-        body = self._request.body
-        length = len(ask.body) if ask.body is not None else body.length
-        outgoing = Outgoing(self._head(target, length), ask.body)
-        exchange = relay.send(Origin(target.host, target.port), outgoing)
-        if ask.body is None:
-            chunked = length is None
-            Upload(exchange, body, self._upload_broke, chunked=chunked, first=ask.first)
+        if body is not None:
+            relay.send(target.origin, self._head(target, b"content-length: %d" % len(body)), body)
+            return
+        length = self._request.body.length
+        framing = b"transfer-encoding: chunked"
+        if length is not None:
+            framing = b"content-length: %d" % length
+        exchange = relay.send(target.origin, self._head(target, framing), None)
+        Upload(
+            exchange,
+            self._request.body,
+            self._upload_broke,
+            chunked=length is None,
+            first=self._first,
+        )
 
-    def _head(self, target: Target, length: int | None) -> bytes:
-        card, query, line = self._caller.card, self._request.query, self._endpoint.line
+    def _head(self, target: Target, framing: bytes) -> bytes:
+        index, query, line = self._request.index, self._request.query, self._endpoint.line
         if query:
             line = f"POST {self._endpoint.path}?{query} HTTP/1.1\r\n".encode("ascii")
-        return b"%b%bx-request-id: %b\r\ncontent-type: %b\r\n%b%b\r\n" % (
+        accept = index.get(b"accept")
+        return b"%b%bx-request-id: %b\r\ncontent-type: %b\r\n%b%b\r\n\r\n" % (
             line,
             target.head,
-            self._caller.request_id.encode(),
-            card.content_type or b"application/json",
-            b"accept: %b\r\n" % card.accept if card.accept else b"",
-            b"transfer-encoding: chunked\r\n"
-            if length is None
-            else b"content-length: %d\r\n" % length,
+            self._request_id,
+            index.get(b"content-type", b"application/json"),
+            b"accept: %b\r\n" % accept if accept else b"",
+            framing,
         )
 
     def _upload_broke(self, error: WireError) -> None:
@@ -181,57 +171,66 @@ class Call:
 
     # Another try: only while no upstream can have seen the request
 
-    def _no_target(self, route: Route) -> None:
+    def _no_target(self, route: Route, relay: Relay) -> None:
         if not self._tried:
-            self._refuse(no_instance(route))
+            self.refuse(no_instance(route))
             return
         now = self._proxy.clock.monotonic()
         if self._deadline is None:
             self._deadline = now + self._proxy.retry_window_s
         if now + self._pause_s <= self._deadline:
-            self._waiting = self._proxy.tasks.spawn(self._retry_later(), name="gateway.retry")
+            later = self._retry_later(route.name, relay)
+            self._waiting = self._proxy.tasks.spawn(later, name="gateway.retry")
             return
-        self._refuse(
+        self.refuse(
             UnavailableError(
                 f"The workers that serve {route.name!r} refuse connections.",
                 hint="Try again soon; see: aimindserve workers",
             )
         )
 
-    async def _retry_later(self) -> None:
+    async def _retry_later(self, name: str, relay: Relay) -> None:
         pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, _LONGEST_PAUSE_S)
         await self._proxy.clock.sleep(pause_s)
         self._waiting = None
         self._tried = _NONE_TRIED
-        route, ask, relay = self._route, self._ask, self._relay
-        if route is not None and ask is not None and relay is not None and not self._request.ended:
-            self._send(self._proxy.table.routes.get(route.name, route), ask, relay)
+        route = self._proxy.table.routes.get(name, self._route)
+        if route is not None and not self._request.ended:
+            self._route = route
+            self._send(route, relay)
 
-    # What the relay tells
+    # What the relay tells (Owner)
 
-    def relay_head(self, status: int, headers: list[Field]) -> int | None:
-        for name, value in headers:
-            lower = name.lower()
-            if lower == b"content-type":
-                self._stream = value.startswith(b"text/event-stream")
-            elif status == 401 and lower == b"x-aims-error-source" and value == b"worker":
-                self._release()
-                self._refuse(_KEY_REFUSED)
-                return None
-        if status < 300:
-            self._tap = Tap()
-        elif status >= 500 and self._tally is not None:
-            self._tally.failures += 1
-        return 0 if self._stream else self._proxy.bodies.held_answer_bytes
+    def relay_head(self, head: Head) -> int | None:
+        index, status = head.index, head.status
+        self._status = status
+        if status == 401 and index.get(b"x-aims-error-source") == b"worker":
+            self._release()
+            self.refuse(_KEY_REFUSED)
+            return None
+        if index.get(b"content-type", b"").startswith(b"text/event-stream"):
+            self._stream = True
+            return 0
+        return self._proxy.bodies.held_answer_bytes
 
     def relay_data(self, data: bytes) -> None:
-        if self._tap is not None:
-            self._tap.feed(data)
+        tap = self._tap
+        if tap is None:
+            tap = self._tap = Tap()
+        tap.feed(data)
 
-    def relay_done(self) -> None:
+    def relay_done(self, last: bytes) -> None:
         self._release()
-        if self._tap is not None and self._tally is not None:
-            count(self._tally, read_usage(self._tap))
+        tally, tap = self._tally, self._tap
+        if tally is None:
+            return
+        if self._status >= 300:
+            tally.failures += self._status >= 500
+        elif tap is None:
+            count(tally, usage_of(last))
+        else:
+            tap.feed(last)
+            count(tally, read_usage(tap))
 
     def relay_cancelled(self) -> None:
         self._release()
@@ -241,18 +240,18 @@ class Call:
             self._waiting.cancel()
 
     def relay_failed(self, error: UpstreamFailedError) -> None:
-        target, route, ask, relay = self._target, self._route, self._ask, self._relay
+        target, route = self._target, self._route
         self._release()
         self._proxy.meter.failed(error.kind.value)
         log.warning("upstream.failed", kind=error.kind.value, detail=error.detail)
         if self._request.started:
             self._break_off(error)
-        elif error.kind not in _UNSEEN or not (target and route and ask and relay):
-            self._refuse(UpstreamError(f"The worker did not answer properly: {error.detail}."))
+        elif error.kind not in _UNSEEN or target is None or route is None:
+            self.refuse(UpstreamError(f"The worker did not answer properly: {error.detail}."))
         else:
             self._proxy.meter.retries += 1
             self._tried |= {target.instance}
-            self._send(route, ask, relay)
+            self._send(route, Relay(self._request, self._proxy.pool, self, RULES))
 
     def _break_off(self, error: UpstreamFailedError) -> None:
         """The client has part of the answer already: say so if that can be said, then close."""
@@ -265,15 +264,16 @@ class Call:
         why = UpstreamError(f"The answer broke off: {error.detail}.")
         gap = b"" if tap is None or tap.ends_with(b"\n\n") else b"\n\n"
         request.keep_alive = False
-        end = last_event(why, request.path, self._caller.request_id)
-        request.send(gap + end, ended=True)
+        end = last_event(why, request.path, self._request_id)
+        request.send(gap + end, True)
 
-    def _refuse(self, error: AimsError) -> None:
+    def refuse(self, error: AimsError) -> None:
+        """Answer with `error` (Asker)."""
         request = self._request
         if self._tally is not None and error.status >= 500:
             self._tally.failures += 1
         if not request.started and not request.ended:
-            request.reply(error_reply(error, request.path, self._caller.request_id))
+            request.reply(error_reply(error, request.path, self._request_id))
 
     def _release(self) -> None:
         target, self._target = self._target, None

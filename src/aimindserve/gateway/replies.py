@@ -32,22 +32,22 @@ def is_inference(path: str) -> bool:
     return path.startswith(("/v1/", "/v1-openai/"))
 
 
-def error_reply(error: AimsError, path: str, request_id: str) -> Reply:
+def error_reply(error: AimsError, path: str, request_id: bytes) -> Reply:
     """`error` as the answer to a request for `path`."""
     headers = (_SOURCE, *_fields_of(error))
     if not is_inference(path):
-        body = problem(error, instance=path, request_id=request_id)
+        body = problem(error, instance=path, request_id=request_id.decode())
         return Reply(error.status, encode(body), PROBLEM, headers)
     return Reply(error.status, encode(envelope(error, path, request_id)), JSON, headers)
 
 
-def envelope(error: AimsError, path: str, request_id: str) -> dict[str, Any]:
+def envelope(error: AimsError, path: str, request_id: bytes) -> dict[str, Any]:
     """The body of an error on an inference path. Anthropic's clients want one more word in it."""
-    body = openai_envelope(error, source="gateway", request_id=request_id)
+    body = openai_envelope(error, source="gateway", request_id=request_id.decode())
     return {"type": "error", **body} if _MESSAGES in path else body
 
 
-def last_event(error: AimsError, path: str, request_id: str) -> bytes:
+def last_event(error: AimsError, path: str, request_id: bytes) -> bytes:
     """What ends an event stream that broke off: an error, in the words of the path's clients.
     Never a "[DONE]": the answer is not done."""
     body = envelope(error, path, request_id)
@@ -60,7 +60,7 @@ def last_event(error: AimsError, path: str, request_id: str) -> bytes:
 def refusal_reply(status: int, message: str, request: Request | None) -> Reply:
     """For what the wire refuses (framing, sizes, slowness); an `ErrorReply` of `wire.server`."""
     error = _of_status(status)(message)
-    reply = error_reply(error, request.path if request is not None else "", "")
+    reply = error_reply(error, request.path if request is not None else "", b"")
     return Reply(status, reply.body, reply.content_type, reply.headers)
 
 

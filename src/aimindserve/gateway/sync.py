@@ -15,9 +15,8 @@ from aimindserve.gateway.snapshot import load, save
 from aimindserve.gateway.table import KINDS, build
 from aimindserve.kit.log import get_logger
 from aimindserve.wire.errors import UpstreamFailedError
-from aimindserve.wire.headers import Field
 from aimindserve.wire.sse import Event, EventReader, EventTooLargeError
-from aimindserve.wire.upstream import Origin, Outgoing, Pool, request_head
+from aimindserve.wire.upstream import Exchange, Head, Origin, Pool, request_head
 
 log = get_logger("gateway")
 
@@ -109,7 +108,8 @@ class Sync:
         if not since:
             self._shelf.begin_listing()
         stream = _Stream()
-        exchange = self._pool.send(self._control, Outgoing(self._request(since)), stream)
+        exchange = Exchange(self._request(since), b"", stream)
+        self._pool.send(self._control, exchange)
         try:
             await self._follow(stream)
         finally:
@@ -176,9 +176,9 @@ class _Stream:
             self._news.set()
         return events
 
-    def on_head(self, status: int, reason: bytes, headers: list[Field], length: int | None) -> None:  # noqa: ARG002 - only the status matters
-        if status != 200:
-            self._end(WatchEndedError(f"the control plane answered {status}"))
+    def on_head(self, head: Head) -> None:
+        if head.status != 200:
+            self._end(WatchEndedError(f"the control plane answered {head.status}"))
 
     def on_data(self, data: bytes, ended: bool) -> None:
         if self._error is not None:

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from aimindserve.core.reason import Reason
+from aimindserve.wire.origin import Origin
 
 Document = Mapping[str, Any]
 Documents = Mapping[str, Mapping[str, Document]]
@@ -26,8 +27,8 @@ class Target:
 
     instance: str
     worker: str
-    host: str
-    port: int
+    origin: Origin
+    """Where the worker's agent listens."""
     head: bytes
     """Encoded header lines of every request to it: host, instance, authorization."""
 
@@ -162,7 +163,7 @@ def _target(instance: str, name: str, worker: Document | None) -> Target | None:
         f"x-aims-instance: {instance}\r\n"
         f"authorization: Bearer {spec.get('proxy_key', '')}\r\n"
     )
-    return Target(instance, name, host, port, lines.encode())
+    return Target(instance, name, Origin(host, port), lines.encode())
 
 
 def _route(

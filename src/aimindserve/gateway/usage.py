@@ -6,8 +6,9 @@ event, Anthropic's in two events, llama.cpp's `timings` where nobody asked for `
 """
 
 import json
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
+
+import msgspec
 
 from aimindserve.wire.tap import Tap
 
@@ -16,12 +17,45 @@ _LOOKS = 16
 """How many places are looked at: streams may carry `"usage": null` in every event."""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens of one request."""
 
     prompt_tokens: int
     completion_tokens: int
+
+
+class _Counts(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+
+
+class _Whole(msgspec.Struct):
+    usage: _Counts | None = None
+
+
+_WHOLE = msgspec.json.Decoder(_Whole)
+
+
+def usage_of(body: bytes) -> Usage | None:
+    """The usage in a whole answer; None when it does not say."""
+    try:
+        counts = _WHOLE.decode(body).usage
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        counts = None
+    if counts is None:
+        return read_usage(_tapped(body))
+    return Usage(
+        counts.prompt_tokens or counts.input_tokens or 0,
+        counts.completion_tokens or counts.output_tokens or 0,
+    )
+
+
+def _tapped(body: bytes) -> Tap:
+    tap = Tap()
+    tap.feed(body)
+    return tap
 
 
 def read_usage(tap: Tap) -> Usage | None:

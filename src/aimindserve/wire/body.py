@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Protocol
 
 from aimindserve.wire.errors import BodyTooLargeError, WireError
+from aimindserve.wire.limits import Limits
 
 
 class Flow(Protocol):
@@ -35,34 +36,21 @@ class Body:
     * `pipe(sink)` or `async for piece in body`: as it comes, with back pressure.
     """
 
-    __slots__ = (
-        "_buffered",
-        "_failure",
-        "_flow",
-        "_high_bytes",
-        "_on_first_reader",
-        "_pieces",
-        "_sink",
-        "complete",
-        "length",
-        "limit",
-        "size",
-    )
+    complete = False
+    size = 0
+    """Bytes so far."""
+    _buffered = 0
+    _sink: Sink | None = None
+    _failure: WireError | None = None
+    _on_first_reader: Callable[[], None] | None = None
 
-    def __init__(self, flow: Flow, length: int | None, limit: int, high_bytes: int) -> None:
+    def __init__(self, flow: Flow, length: int | None, limits: Limits) -> None:
         self.length = length
         """As declared by content-length; None for a chunked body."""
-        self.limit = limit
-        self.size = 0
-        """Bytes so far."""
-        self.complete = False
+        self.limit = limits.body_bytes
         self._flow = flow
-        self._high_bytes = high_bytes
+        self._high_bytes = limits.body_buffer_bytes
         self._pieces: list[bytes] = []
-        self._buffered = 0
-        self._sink: Sink | None = None
-        self._failure: WireError | None = None
-        self._on_first_reader: Callable[[], None] | None = None
 
     def take(self) -> bytes:
         """All that has arrived and was not taken yet."""

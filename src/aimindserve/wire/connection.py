@@ -90,8 +90,9 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=self._limits.write_high_bytes)
         peer: object = transport.get_extra_info("peername")
+        self._intake.scheme = self._shared.scheme
         if isinstance(peer, tuple):
-            self._intake.identify(str(cast("tuple[object, ...]", peer)[0]), self._shared.scheme)
+            self._intake.peer = str(cast("tuple[object, ...]", peer)[0])
         connections = self._shared.connections
         connections.add(self)
         if len(connections) > self._limits.connections or self._shared.draining:
@@ -294,9 +295,9 @@ class Connection(asyncio.Protocol):
         refused = self._refusal
         if refused is None or self._transport is None or self._lingering_since is not None:
             return
-        answer = self._active = Request(self, "GET", "/", [])
+        answer = self._active = Request(self, "GET", "/", [], {})
         answer.keep_alive = False
-        answer.body = Body(self, 0, 0, 0)
+        answer.body = Body(self, 0, self._limits)
         answer.reply(self._shared.error_reply(refused.status, refused.message, None))
 
     def _close_gently(self) -> None:

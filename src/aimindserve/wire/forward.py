@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from aimindserve.wire.body import Body
 from aimindserve.wire.errors import ClientGoneError, UpstreamFailedError, WireError
-from aimindserve.wire.exchange import Exchange, Outgoing
+from aimindserve.wire.exchange import Exchange, Head
 from aimindserve.wire.headers import Field, encode_fields
-from aimindserve.wire.pool import Origin, Pool
+from aimindserve.wire.origin import Origin
+from aimindserve.wire.pool import Pool
 from aimindserve.wire.relay import EVERYTHING, Relay, RelayRules
 from aimindserve.wire.request import Request
 
@@ -54,7 +55,7 @@ async def forward(request: Request, pool: Pool, origin: Origin, onward: Onward) 
         onward.headers,
         None if chunked else len(whole) if whole is not None else body.length,
     )
-    exchange = carrier.send(origin, Outgoing(head, whole, bodyless_answer=request.method == "HEAD"))
+    exchange = carrier.send(origin, head, whole)
     if whole is None:
         Upload(exchange, body, owner.fail, chunked=chunked)
     try:
@@ -143,20 +144,20 @@ class _Waiting:
         self.request = request
         self.result: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def relay_head(self, status: int, headers: list[Field]) -> int | None:  # noqa: ARG002 - passed on
+    def relay_head(self, head: Head) -> int | None:  # noqa: ARG002 - everything is passed on
         return 0
 
     def relay_data(self, data: bytes) -> None:
         pass
 
-    def relay_done(self) -> None:
+    def relay_done(self, last: bytes) -> None:  # noqa: ARG002 - nothing is read out of it
         if not self.result.done():
             self.result.set_result(None)
 
     def relay_failed(self, error: UpstreamFailedError) -> None:
         if self.request.started:
             self.request.abort()
-            self.relay_done()
+            self.relay_done(b"")
         else:
             self.fail(error)
 

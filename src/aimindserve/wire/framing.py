@@ -5,7 +5,7 @@ malformed chunks, folded lines, bare line feeds, spaces before the colon. The re
 RFC 9112 sections 3, 6 and 11.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
 from aimindserve.wire.headers import Field
 
@@ -19,63 +19,41 @@ class RefusedError(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
-    """`length` is None for a chunked body; there is a body unless `length` is 0."""
-
-    length: int | None
-    expects_continue: bool = False
-
-    @property
-    def has_body(self) -> bool:
-        """Whether body bytes follow the head."""
-        return self.length != 0
+_ONCE = (b"host", b"content-length", b"transfer-encoding", b"expect")
 
 
-EMPTY = Framing(0)
-_DECISIVE = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
+def body_length(fields: list[Field], index: Mapping[bytes, bytes], *, http_1_0: bool) -> int | None:
+    """The length of the body that follows a head with these fields; None: chunked.
 
-
-def framing_of(method: str, fields: list[Field], *, http_1_0: bool) -> Framing:
-    """The framing of a request with these fields (lower-case names). Raises RefusedError."""
-    found: dict[bytes, list[bytes]] = {}
-    for name, value in fields:
-        if name in _DECISIVE:
-            found.setdefault(name, []).append(value)
-    hosts = len(found.get(b"host", ()))
-    if hosts != 1 and not (http_1_0 and hosts == 0):
+    `index` is `fields` (lower-case names) by name. Raises RefusedError.
+    """
+    if len(index) != len(fields):
+        _check_repeated(fields)
+    if b"host" not in index and not http_1_0:
         raise RefusedError(400, "The request must have exactly one Host field.")
-    if method == "CONNECT":
-        raise RefusedError(405, "This server is no proxy.")
-    lengths = found.get(b"content-length", [])
-    codings = found.get(b"transfer-encoding", [])
-    if not lengths and not codings:
-        return EMPTY
-    if len(lengths) + len(codings) > 1 or (codings and http_1_0):
-        raise RefusedError(400, "The length of the request's body is ambiguous.")
-    expects = any(_expects_continue(value) for value in found.get(b"expect", ()))
-    if codings:
-        _check_coding(codings[0])
-        return Framing(None, expects)
-    return Framing(_length(lengths[0]), expects)
+    length = index.get(b"content-length")
+    coding = index.get(b"transfer-encoding")
+    if coding is not None:
+        if length is not None or http_1_0:
+            raise RefusedError(400, "The length of the request's body is ambiguous.")
+        if coding.strip().lower() != b"chunked":
+            raise RefusedError(400, "The only transfer-encoding understood is chunked.")
+        return None
+    if length is None:
+        return 0
+    if not length.isdigit() or len(length) > 18:
+        raise RefusedError(400, "Content-Length is not a number.")
+    return int(length)
 
 
-def _check_coding(value: bytes) -> None:
-    if value.strip().lower() != b"chunked":
-        raise RefusedError(400, "The only transfer-encoding understood is chunked.")
-
-
-def _expects_continue(value: bytes) -> bool:
+def expects_continue(index: Mapping[bytes, bytes]) -> bool:
+    """Whether the client waits for 100 Continue. Raises RefusedError for other expectations."""
+    value = index.get(b"expect")
+    if value is None:
+        return False
     if value.strip().lower() != b"100-continue":
         raise RefusedError(417, "The only expectation understood is 100-continue.")
     return True
-
-
-def _length(value: bytes) -> int:
-    text = value.strip()
-    if not text.isdigit() or len(text) > 18:
-        raise RefusedError(400, "Content-Length is not a number.")
-    return int(text)
 
 
 def clean_target(url: bytes) -> str:
@@ -84,11 +62,18 @@ def clean_target(url: bytes) -> str:
         target = url.decode("ascii")
     except UnicodeDecodeError:
         raise RefusedError(400, "The request's path must be ASCII; encode the rest.") from None
-    if not target.startswith("/"):
+    if target[:1] != "/":
         target = _from_absolute(target)
     if "#" in target:
         raise RefusedError(400, "The request's path may not have a fragment.")
     return target
+
+
+def _check_repeated(fields: list[Field]) -> None:
+    names = [name for name, _ in fields]
+    for name in _ONCE:
+        if names.count(name) > 1:
+            raise RefusedError(400, f"The request has more than one {name.decode()} field.")
 
 
 def _from_absolute(target: str) -> str:

@@ -15,7 +15,8 @@ import httptools
 
 from aimindserve.wire.body import Body
 from aimindserve.wire.errors import BodyTooLargeError
-from aimindserve.wire.framing import Framing, RefusedError, clean_target, framing_of
+from aimindserve.wire.framing import RefusedError, body_length, clean_target, expects_continue
+from aimindserve.wire.headers import Field
 from aimindserve.wire.limits import Limits
 from aimindserve.wire.request import Channel, Request
 
@@ -28,25 +29,27 @@ class Phase(Enum):
     BODY = "body"
 
 
+_IDLE = Phase.IDLE  # an enum's members are found slowly by their class
+
+
 class Intake:
     """Parses what one client sends. `ready` holds the requests whose heads are complete."""
 
     __slots__ = (
         "_channel",
         "_fields",
-        "_fields_bytes",
         "_junk",
         "_limits",
         "_mark",
         "_now",
         "_parser",
-        "_peer",
-        "_scheme",
         "_skip",
         "_url",
         "incoming",
+        "peer",
         "phase",
         "ready",
+        "scheme",
         "since",
     )
 
@@ -54,8 +57,9 @@ class Intake:
         self._channel = channel
         self._limits = limits
         self._now = now
-        self._peer = ""
-        self._scheme = "http"
+        self.peer = ""
+        """The client's address."""
+        self.scheme = "http"
         self._parser: Any = httptools.HttpRequestParser(self)
         self.phase = Phase.HEAD  # a fresh connection owes us a request
         self.since = now
@@ -64,27 +68,21 @@ class Intake:
         self.incoming: Request | None = None
         """The request whose body is arriving."""
         self._url = b""
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._fields_bytes = 0
+        self._fields: list[Field] = []
         self._junk = 0
         """Bytes since the last byte of a head or body that counted: chunk extensions, trailers,
         and unfinished fields, which llhttp keeps to itself without limit."""
         self._skip = False
         self._mark = (now, 0)
 
-    def identify(self, peer: str, scheme: str) -> None:
-        """Who is at the other end, and how it came."""
-        self._peer = peer
-        self._scheme = scheme
-
     def feed(self, data: bytes, now: float) -> None:
         """Take in what was read. Raises RefusedError: parse nothing more after it."""
         self._now = now
-        if self.phase is Phase.IDLE:
+        if self.phase is _IDLE:
             self._begin()
         self._junk += len(data)
         self._parse(data)
-        if self._junk > self._limits.head_bytes and self._between_counts():
+        if self._junk > self._limits.head_bytes and self.phase is not _IDLE:
             raise RefusedError(
                 431 if self.phase is Phase.HEAD else 400, "The header fields are too large."
             )
@@ -114,48 +112,47 @@ class Intake:
     # llhttp's callbacks
 
     def on_url(self, url: bytes) -> None:
-        if self.phase is Phase.IDLE:  # sent ahead, in one piece with the request before
+        if self.phase is _IDLE:  # sent ahead, in one piece with the request before
             self._begin()
         self._url += url
         if len(self._url) > self._limits.target_bytes:
             raise RefusedError(414, "The request's path and query are too long.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._skip:
-            return
-        limits = self._limits
-        self._fields_bytes += len(name) + len(value) + 4
-        if self._fields_bytes > limits.head_bytes or len(self._fields) >= limits.head_fields:
-            raise RefusedError(431, "The request has too many or too large header fields.")
-        if self.phase is Phase.HEAD:  # else it is a trailer, which nobody needs
-            self._fields.append((name.lower(), value))
+        self._fields.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         if self._skip:
             return
         parser, limits, fields = self._parser, self._limits, self._fields
+        if len(fields) > limits.head_fields or (
+            self._junk > limits.head_bytes and _size_of(fields) > limits.head_bytes
+        ):
+            raise RefusedError(431, "The request has too many or too large header fields.")
         version = parser.get_http_version()
-        if version not in ("1.1", "1.0"):
+        http_1_0 = version == "1.0"
+        if not http_1_0 and version != "1.1":
             raise RefusedError(505, "This server speaks HTTP/1.1.")
+        index = dict(fields)
+        length = body_length(fields, index, http_1_0=http_1_0)
         method: str = parser.get_method().decode()
-        framing = framing_of(method, fields, http_1_0=version == "1.0")
-        if framing.length is not None and framing.length > limits.body_bytes:
+        if method == "CONNECT":
+            raise RefusedError(405, "This server is no proxy.")
+        if length is not None and length > limits.body_bytes:
             raise RefusedError(413, f"The body is larger than {limits.body_bytes} bytes.")
         if len(self.ready) >= limits.pipelined:
             raise RefusedError(503, "Too many requests were sent ahead on this connection.")
-        request = Request(self._channel, method, clean_target(self._url), fields)
-        request.peer = self._peer
-        request.scheme = self._scheme
-        request.http_1_0 = version == "1.0"
+        request = Request(self._channel, method, clean_target(self._url), fields, index)
+        request.peer = self.peer
+        request.scheme = self.scheme
+        request.http_1_0 = http_1_0
         request.keep_alive = parser.should_keep_alive()
-        request.body = Body(
-            self._channel, framing.length, limits.body_bytes, limits.body_buffer_bytes
-        )
+        request.body = Body(self._channel, length, limits)
         self._url, self._fields, self._junk = b"", [], 0
         self.incoming = request
         self.ready.append(request)
-        if framing.has_body:
-            self._expect_body(request, framing)
+        if length != 0:
+            self._expect_body(request)
 
     def on_body(self, data: bytes) -> None:
         self._junk = 0
@@ -175,9 +172,6 @@ class Intake:
         self.phase = Phase.HEAD
         self.since = self._now
 
-    def _between_counts(self) -> bool:
-        return self.phase is not Phase.IDLE
-
     def _parse(self, data: bytes) -> None:
         try:
             self._parser.feed_data(data)
@@ -196,33 +190,36 @@ class Intake:
         request = self.incoming
         if request is None:
             raise RefusedError(400, "This is not a proper HTTP/1.1 request.")
-        framing = framing_of(request.method, request.headers, http_1_0=request.http_1_0)
         self._parser = httptools.HttpRequestParser(self)
-        if framing.has_body:
-            head = (
-                b"transfer-encoding: chunked"
-                if framing.length is None
-                else b"content-length: %d" % framing.length
-            )
-            self._skip = True
-            self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n%b\r\n\r\n" % head)
-            self._skip, self._url = False, b""
-        else:
+        length = request.body.length
+        if length == 0:
             self._complete(request)
+        else:
+            framing = b"transfer-encoding: chunked"
+            if length is not None:
+                framing = b"content-length: %d" % length
+            self._skip = True
+            self._parser.feed_data(b"POST / HTTP/1.1\r\nhost: x\r\n%b\r\n\r\n" % framing)
+            self._skip, self._url, self._fields = False, b"", []
         if data[offset:]:
             self._parse(data[offset:])
 
-    def _expect_body(self, request: Request, framing: Framing) -> None:
+    def _expect_body(self, request: Request) -> None:
         self.phase = Phase.BODY
         self.since = self._now
         self._mark = (self._now, 0)
-        if framing.expects_continue:
+        if expects_continue(request.index):
             request.body.before_first_reader(request.ask_for_body)
 
     def _complete(self, request: Request) -> None:
         self.incoming = None
-        self.phase = Phase.IDLE
+        self.phase = _IDLE
         self.since = self._now
-        self._junk = self._fields_bytes = 0
-        self._fields = []
+        self._junk = 0
+        if self._fields:  # trailers, which nobody needs
+            self._fields = []
         request.body.finish()
+
+
+def _size_of(fields: list[Field]) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in fields)

@@ -1,31 +1,17 @@
 """Kept-alive connections to origins: the newest idle one first, a fresh one where there is none."""
 
 import asyncio
-from typing import NamedTuple
+import socket
 
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.wire.errors import Failure, UpstreamFailedError
-from aimindserve.wire.exchange import Answer, Exchange, Link, Outgoing
+from aimindserve.wire.exchange import Exchange
 from aimindserve.wire.limits import UpstreamLimits
+from aimindserve.wire.link import Link
+from aimindserve.wire.origin import Origin
 
 SWEEP_S = 1.0
-
-
-class Origin(NamedTuple):
-    """Where a server listens: host and port, or the path of a unix socket."""
-
-    host: str = ""
-    port: int = 0
-    path: str = ""
-
-    @classmethod
-    def unix(cls, path: str) -> "Origin":
-        """The server behind the unix socket `path`."""
-        return cls(path=path)
-
-    def __str__(self) -> str:
-        return self.path or f"{self.host}:{self.port}"
 
 
 class Pool:
@@ -37,22 +23,22 @@ class Pool:
         self._clock = clock
         self._tasks = TaskSupervisor(clock)
         self._idle: dict[Origin, list[Link]] = {}
-        self._links: set[Link] = set()
+        self._links: dict[Link, None] = {}
         self._open: dict[Origin, int] = {}
         self._sweeping = False
 
-    def send(self, origin: Origin, outgoing: Outgoing, answer: Answer) -> Exchange:
-        """Send `outgoing` to `origin`; `answer` is told what comes back. Must run in the event
-        loop. A failure to connect is told through `answer.on_failure`, never raised."""
-        exchange = Exchange(outgoing, answer)
+    def send(self, origin: Origin, exchange: Exchange) -> None:
+        """Send `exchange` to `origin`; its answer is told what comes back. Must run in the event
+        loop. A failure to connect is told through `answer.on_failure`, never raised.
+        A streamed body always gets a fresh connection: it could not be sent again."""
         idle = self._idle.get(origin)
-        while idle:
-            link = idle.pop()
-            if link.usable:
-                exchange.attach(link)
-                return exchange
+        if exchange.body is not None:
+            while idle:
+                link = idle.pop()
+                if link.usable:
+                    link.carry(exchange)
+                    return
         self._connect(origin, exchange)
-        return exchange
 
     def open_connections(self, origin: Origin) -> int:
         """Connections to `origin`, idle or not."""
@@ -74,26 +60,28 @@ class Pool:
 
     def idle(self, link: Link) -> None:
         """`link` has done its exchange and may carry another."""
-        idle = self._idle.setdefault(link.key, [])
-        if len(idle) >= self.limits.idle_connections:
-            link.close()
-            return
         link.began_at = self.now
-        idle.append(link)
+        idle = self._idle.get(link.origin)
+        if idle is None:
+            self._idle[link.origin] = [link]
+        elif len(idle) < self.limits.idle_connections:
+            idle.append(link)
+        else:
+            link.close()
 
     def gone(self, link: Link) -> None:
         """`link` is closed."""
         if link not in self._links:
             return
-        self._links.discard(link)
-        self._open[link.key] -= 1
-        if not self._open[link.key]:
-            del self._open[link.key]
-        idle = self._idle.get(link.key)
+        del self._links[link]
+        self._open[link.origin] -= 1
+        if not self._open[link.origin]:
+            del self._open[link.origin]
+        idle = self._idle.get(link.origin)
         if idle and link in idle:
             idle.remove(link)
         if idle is not None and not idle:
-            del self._idle[link.key]
+            del self._idle[link.origin]
 
     def unanswered(self, exchange: Exchange, link: Link) -> bool:
         """`link` was lost without a byte of answer. Send the request once more over a fresh
@@ -101,10 +89,10 @@ class Pool:
         stale = link.used > 1 and self._clock.monotonic() - link.began_at < (
             self.limits.stale_after_s + SWEEP_S
         )
-        if exchange.resent or exchange.outgoing.body is None or not stale:
+        if exchange.resent or exchange.body is None or not stale:
             return False
         exchange.resent = True
-        self._connect(link.key, exchange)
+        self._connect(link.origin, exchange)
         return True
 
     # Inside
@@ -128,14 +116,14 @@ class Pool:
     async def _open_link(self, origin: Origin, exchange: Exchange) -> None:
         loop = asyncio.get_running_loop()
         link = Link(self, origin)
-        self._links.add(link)
+        self._links[link] = None
         connecting = (
             loop.create_unix_connection(lambda: link, origin.path)
             if origin.path
             else loop.create_connection(lambda: link, origin.host, origin.port)
         )
         try:
-            await asyncio.wait_for(connecting, self.limits.connect_timeout_s)
+            transport, _ = await asyncio.wait_for(connecting, self.limits.connect_timeout_s)
         except (OSError, asyncio.TimeoutError) as error:
             self.gone(link)
             what = "no connection in time" if isinstance(error, asyncio.TimeoutError) else error
@@ -144,10 +132,12 @@ class Pool:
         except BaseException:
             self.gone(link)
             raise
+        if not origin.path:
+            _watch_over(transport)
         if exchange.cancelled:
             self.idle(link)
         else:
-            exchange.attach(link)
+            link.carry(exchange)
 
     async def _sweep(self) -> None:
         while True:
@@ -161,3 +151,18 @@ class Pool:
             if self.limits.head_timeout_s is not None:
                 for link in list(self._links):
                     link.check(now)
+
+
+_KEEPALIVE = (("TCP_KEEPIDLE", 15), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+
+
+def _watch_over(transport: asyncio.BaseTransport) -> None:
+    """Let the kernel find out, within half a minute, when the machine at the other end is gone:
+    an answer may rightly take as long as it takes, so no timer of ours could."""
+    raw = transport.get_extra_info("socket")
+    if raw is None:
+        return
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in _KEEPALIVE:
+        if hasattr(socket, option):
+            raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)

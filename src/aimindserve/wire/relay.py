@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from aimindserve.wire.errors import UpstreamFailedError
-from aimindserve.wire.exchange import Exchange, Outgoing
-from aimindserve.wire.headers import HOP_BY_HOP, Field, named_by_connection, status_line
-from aimindserve.wire.pool import Origin, Pool
+from aimindserve.wire.exchange import FRAMING, Exchange, Head
+from aimindserve.wire.headers import named_by_connection, status_line
+from aimindserve.wire.origin import Origin
+from aimindserve.wire.pool import Pool
 from aimindserve.wire.request import Request
 
-_FRAMING = HOP_BY_HOP | {b"content-length"}
-_ORDINARY = (b"close", b"keep-alive")
+_ORDINARY = (None, b"close", b"keep-alive", b"Keep-Alive", b"Close")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class RelayRules:
     dropped: frozenset[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "dropped", _FRAMING | self.drop)
+        object.__setattr__(self, "dropped", FRAMING | self.drop)
 
 
 EVERYTHING = RelayRules()
@@ -35,18 +35,19 @@ EVERYTHING = RelayRules()
 class Owner(Protocol):
     """Who started a relay and decides what happens when it does not go well."""
 
-    def relay_head(self, status: int, headers: list[Field]) -> int | None:
-        """The head of an answer is there (names as sent). Return how many bytes of its body to
-        hold back in case it breaks off (0: none), or None to refuse it: the exchange is closed
-        and the owner answers the client itself."""
+    def relay_head(self, head: Head) -> int | None:
+        """The head of an answer is there. Return how many bytes of its body to hold back in case
+        it breaks off (0: none), or None to refuse it: the exchange is closed and the owner answers
+        the client itself."""
         ...
 
     def relay_data(self, data: bytes) -> None:
-        """These bytes were just handed to the client's connection."""
+        """These bytes were just handed to the client's connection, and more will come."""
         ...
 
-    def relay_done(self) -> None:
-        """The answer is complete."""
+    def relay_done(self, last: bytes) -> None:
+        """The answer is complete; `last` was just handed to the client's connection. It is the
+        whole body if `relay_data` was never called."""
         ...
 
     def relay_failed(self, error: UpstreamFailedError) -> None:
@@ -61,35 +62,24 @@ class Owner(Protocol):
 class Relay:
     """One answer on its way. `send` may be called again after a failure before the first byte."""
 
-    __slots__ = (
-        "_exchange",
-        "_head",
-        "_held",
-        "_held_left",
-        "_length",
-        "_owner",
-        "_pool",
-        "_request",
-        "_rules",
-        "_status",
-    )
+    _exchange: Exchange | None = None
+    _head: Head | None = None
+    _held_left = 0
+    _held: list[bytes] | None = None
 
     def __init__(self, request: Request, pool: Pool, owner: Owner, rules: RelayRules) -> None:
         self._request = request
         self._pool = pool
         self._owner = owner
-        self._rules = rules
-        self._exchange: Exchange | None = None
-        self._held: list[bytes] = []
-        self._held_left = 0
-        self._head = b""
-        self._status = 0
-        self._length: int | None = None
+        self._drop = rules.dropped
         request.on_disconnect = self.cancel
 
-    def send(self, origin: Origin, outgoing: Outgoing) -> Exchange:
-        """Ask `origin`; its answer goes to the client."""
-        exchange = self._exchange = self._pool.send(origin, outgoing, self)
+    def send(self, origin: Origin, head: bytes, body: bytes | None) -> Exchange:
+        """Ask `origin`; its answer goes to the client. `body` None: streamed by the caller."""
+        exchange = self._exchange = Exchange(head, body, self, self._drop)
+        if self._request.method == "HEAD":
+            exchange.bodyless_answer = True
+        self._pool.send(origin, exchange)
         return exchange
 
     def cancel(self) -> None:
@@ -101,58 +91,52 @@ class Relay:
 
     # Answer, called by the exchange
 
-    def on_head(self, status: int, reason: bytes, headers: list[Field], length: int | None) -> None:
-        held_left = self._owner.relay_head(status, headers)
+    def on_head(self, head: Head) -> None:
+        held_left = self._owner.relay_head(head)
         if held_left is None:
             exchange, self._exchange = self._exchange, None
             if exchange is not None:
                 exchange.cancel()
             return
         self._held_left = held_left
-        self._status = status
-        self._length = length
-        self._head = self._encode(status, reason, headers)
+        self._head = head
 
     def on_data(self, data: bytes, ended: bool) -> None:
-        if self._head:
+        head = self._head
+        if head is not None:
             if not ended and len(data) < self._held_left:
-                self._held.append(data)
-                self._held_left -= len(data)
+                self._hold(data)
                 return
-            self._begin()
             if self._held:
                 data = b"".join((*self._held, data))
-                self._held = []
+                self._held = None
+            self._begin(head)
         if ended:
             self._exchange = None
-        self._request.send(data, ended=ended)
-        if data:
+            self._request.send(data, True)
+            self._owner.relay_done(data)
+        else:
+            self._request.send(data, False)
             self._owner.relay_data(data)
-        if ended:
-            self._owner.relay_done()
 
     def on_failure(self, error: UpstreamFailedError) -> None:
-        self._exchange = None
-        self._head, self._held = b"", []
+        self._exchange = self._head = self._held = None
         self._owner.relay_failed(error)
 
-    def _begin(self) -> None:
-        request, exchange = self._request, self._exchange
-        request.prepare(self._head, self._status, self._length)
-        self._head = b""
+    def _hold(self, data: bytes) -> None:
+        self._held_left -= len(data)
+        if self._held is None:
+            self._held = []
+        self._held.append(data)
+
+    def _begin(self, head: Head) -> None:
+        request, exchange, lines = self._request, self._exchange, head.lines
+        self._head = None
+        if head.index.get(b"connection") not in _ORDINARY:
+            named = named_by_connection(head.index.items())
+            lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
+        status = status_line(head.status, head.reason)
+        request.prepare(status + b"".join(lines), head.status, head.length)
         if exchange is not None:
             request.on_pressure = exchange.pause
             request.on_drain = exchange.resume
-
-    def _encode(self, status: int, reason: bytes, headers: list[Field]) -> bytes:
-        dropped = self._rules.dropped
-        parts = [status_line(status, reason)]
-        for name, value in headers:
-            lower = name.lower()
-            if lower not in dropped:
-                parts.append(b"%b: %b\r\n" % (name, value))
-            elif lower == b"connection" and value.lower() not in _ORDINARY:
-                named = dropped | named_by_connection(headers)
-                rest = (pair for pair in headers if pair[0].lower() not in named)
-                return b"".join((parts[0], *(b"%b: %b\r\n" % pair for pair in rest)))
-        return b"".join(parts)

@@ -48,63 +48,49 @@ class Request:
     whatever answer follows: encoded header lines, for fields that every answer needs.
     """
 
-    __slots__ = (
-        "_bodyless",
-        "_channel",
-        "_chunked",
-        "_head",
-        "body",
-        "ended",
-        "extra",
-        "headers",
-        "http_1_0",
-        "keep_alive",
-        "method",
-        "on_disconnect",
-        "on_drain",
-        "on_pressure",
-        "path",
-        "peer",
-        "query",
-        "scheme",
-        "started",
-        "target",
-    )
+    body: Body
+    index: dict[bytes, bytes]
+    """`headers` by name; of fields that came more than once, the last."""
+    peer = ""
+    scheme = "http"
+    http_1_0 = False
+    keep_alive = True
+    started = False
+    """The head of the answer is on its way; its status can no longer change."""
+    ended = False
+    """The answer is complete, or the client is gone."""
+    extra = b""
+    on_disconnect: Callable[[], object] | None = None
+    """Called once when the client is gone before the answer was complete."""
+    on_pressure: Callable[[], None] | None = None
+    """Called when more waits for the client than `write_high_bytes`: stop producing."""
+    on_drain: Callable[[], None] | None = None
+    """Called when the client has taken enough of it: go on."""
+    _chunked = False
+    _bodyless = False
+    _head = b""
 
-    def __init__(self, channel: Channel, method: str, target: str, headers: list[Field]) -> None:
+    # Defaults live on the class, so that a request sets only what differs; there is one per
+    # request on the hottest path there is.
+
+    def __init__(
+        self,
+        channel: Channel,
+        method: str,
+        target: str,
+        headers: list[Field],
+        index: dict[bytes, bytes],
+    ) -> None:
         self._channel = channel
         self.method = method
         self.target = target
-        cut = target.find("?")
-        self.path = target if cut < 0 else target[:cut]
-        self.query = "" if cut < 0 else target[cut + 1 :]
+        self.path, _, self.query = target.partition("?")
         self.headers = headers
-        self.body: Body
-        self.peer = ""
-        self.scheme = "http"
-        self.http_1_0 = False
-        self.keep_alive = True
-        self.started = False
-        """The head of the answer is on its way; its status can no longer change."""
-        self.ended = False
-        """The answer is complete, or the client is gone."""
-        self.extra = b""
-        self.on_disconnect: Callable[[], object] | None = None
-        """Called once when the client is gone before the answer was complete."""
-        self.on_pressure: Callable[[], None] | None = None
-        """Called when more waits for the client than `write_high_bytes`: stop producing."""
-        self.on_drain: Callable[[], None] | None = None
-        """Called when the client has taken enough of it: go on."""
-        self._chunked = False
-        self._bodyless = False
-        self._head = b""
+        self.index = index
 
     def header(self, name: bytes) -> bytes | None:
-        """The first field called `name` (lower case)."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        """The field called `name` (lower case); the last one if it came more than once."""
+        return self.index.get(name)
 
     def respond(
         self,
@@ -119,7 +105,7 @@ class Request:
             return
         lines = status_line(status) + b"content-type: %b\r\n" % content_type
         self.prepare(lines + encode_fields(headers), status, len(body))
-        self.send(body, ended=True)
+        self.send(body, True)
 
     def reply(self, reply: Reply) -> None:
         """Answer with a `Reply`."""
@@ -132,15 +118,15 @@ class Request:
     ) -> None:
         """Begin an answer whose body follows in `write`s: of `length` bytes, or chunked."""
         self.prepare(status_line(status) + encode_fields(headers), status, length)
-        self.send(b"", ended=False)
+        self.send(b"", False)
 
     def write(self, data: bytes) -> None:
         """A piece of the body. Does nothing when the client is gone; `drain` tells."""
-        self.send(data, ended=False)
+        self.send(data, False)
 
     def finish(self) -> None:
         """The answer is complete."""
-        self.send(b"", ended=True)
+        self.send(b"", True)
 
     async def drain(self) -> None:
         """Wait until a slow client has taken enough. Raises ClientGoneError."""
@@ -175,25 +161,24 @@ class Request:
             framing += b"connection: keep-alive\r\n"
         self._head = b"%b%b%b\r\n" % (head, framing, self.extra)
 
-    def send(self, data: bytes, *, ended: bool) -> None:
+    def send(self, data: bytes, ended: bool) -> None:
         """Write `data`, with the head before it if that is still to come; `ended` ends the body."""
         if self.ended:
             return
-        head, self._head = self._head, b""
+        head = self._head
         if self._bodyless:
             data = b""
         elif self._chunked:
-            if data:
-                data = b"%b%x\r\n%b\r\n" % (head, len(data), data)
-                head = b""
-            if ended:
-                data += b"0\r\n\r\n"
+            data = _chunks(data, ended)
         if head:
             data = head + data
+            self._head = b""
         if data:
             self._channel.write(data)
         if ended:
             self.ended = True
+            # what these hold would otherwise live on in a cycle until the next collection
+            self.on_disconnect = self.on_pressure = self.on_drain = None
             self._channel.finished(self)
 
     @property
@@ -214,3 +199,10 @@ class Request:
         self.body.fail(ClientGoneError("the client hung up"))
         if self.on_disconnect is not None:
             self.on_disconnect()
+
+
+def _chunks(data: bytes, ended: bool) -> bytes:
+    if not data:
+        return b"0\r\n\r\n" if ended else b""
+    end = b"\r\n0\r\n\r\n" if ended else b"\r\n"
+    return b"%x\r\n%b%b" % (len(data), data, end)

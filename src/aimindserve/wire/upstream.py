@@ -6,23 +6,24 @@
     await pool.close()
 
 `forward` is the same with more to choose; `Relay` is the same without a coroutine. The parts are in
-`pool`, `exchange`, `relay` and `forward`; this is the door.
+`pool`, `link`, `exchange`, `relay`, `forward`; this is the door.
 """
 
 from aimindserve.wire.errors import Failure, UpstreamFailedError
-from aimindserve.wire.exchange import Answer, Exchange, Outgoing
+from aimindserve.wire.exchange import Answer, Exchange, Head
 from aimindserve.wire.forward import Onward, Upload, forward, relay, request_head
 from aimindserve.wire.limits import UpstreamLimits
-from aimindserve.wire.pool import Origin, Pool
+from aimindserve.wire.origin import Origin
+from aimindserve.wire.pool import Pool
 from aimindserve.wire.relay import Owner, Relay, RelayRules
 
 __all__ = [
     "Answer",
     "Exchange",
     "Failure",
+    "Head",
     "Onward",
     "Origin",
-    "Outgoing",
     "Owner",
     "Pool",
     "Relay",
