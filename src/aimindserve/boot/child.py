@@ -13,11 +13,11 @@ import sys
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any, ClassVar
 
 from aimindserve.boot.handover import read_handover
+from aimindserve.boot.order import Order
 from aimindserve.boot.places import Places
 from aimindserve.boot.process import READY_LINE
 from aimindserve.boot.settings import Settings
@@ -33,25 +33,19 @@ class RefusedError(AimsError):
     code: ClassVar[str] = "refused"
 
 
-class Order(str, Enum):
-    """What the supervisor may say."""
-
-    STOP = "stop"
-    """End in order."""
-    STOP_NOW = "stop-now"
-    """End without waiting for anybody."""
-
-
 @dataclass(frozen=True, slots=True)
 class Orders:
     """The orders received, to be awaited."""
 
+    end_streams: asyncio.Event
     stop: asyncio.Event
     stop_now: asyncio.Event
 
     def give(self, order: Order) -> None:
-        """Take an order; the urgent one includes the other."""
-        self.stop.set()
+        """Take an order; each includes the ones before it."""
+        self.end_streams.set()
+        if order is not Order.END_STREAMS:
+            self.stop.set()
         if order is Order.STOP_NOW:
             self.stop_now.set()
 
@@ -99,7 +93,7 @@ async def _guarded(
     places: Places,
 ) -> None:
     loop = asyncio.get_running_loop()
-    orders = Orders(asyncio.Event(), asyncio.Event())
+    orders = Orders(asyncio.Event(), asyncio.Event(), asyncio.Event())
     threading.Thread(target=_listen, args=(loop, orders), name="orders", daemon=True).start()
     if sys.platform != "win32":
         for number in (signal.SIGTERM, signal.SIGINT):

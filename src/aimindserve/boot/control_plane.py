@@ -116,8 +116,9 @@ async def _announce(server: uvicorn.Server, child: Child) -> None:
 
 
 async def _obey(app: ControlPlane, server: uvicorn.Server, orders: Orders) -> None:
-    await orders.stop.wait()
+    await orders.end_streams.wait()
     app.end_streams()
+    await orders.stop.wait()
     server.should_exit = True
 
 

@@ -14,6 +14,9 @@ from aimindserve.gateway.config import CorsConfig, GatewayConfig
 from aimindserve.kit.secrets import read_or_create
 from aimindserve.wire.pool import Origin
 
+DRAIN_S = 20.0
+"""How long answers under way may take once the process was told to end."""
+
 
 async def work(child: Child) -> None:
     """Serve until ordered to end; requests that are under way are finished."""
@@ -21,7 +24,7 @@ async def work(child: Child) -> None:
     await gateway.start()
     child.ready()
     await child.orders.stop.wait()
-    await gateway.stop()
+    await gateway.stop(0 if child.orders.stop_now.is_set() else DRAIN_S)
 
 
 def gateway_config(settings: Settings, places: Places, number: int) -> GatewayConfig:

@@ -19,6 +19,7 @@ from aimindserve.core.errors import AimsError, SettingsError
 from aimindserve.kit.lockfile import LockFile
 from aimindserve.kit.units import MIB, format_bytes
 
+ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - only to see whether a port is free
 FREE_MIN_BYTES = 64 * MIB
 """Below this nothing can be started: the database would fail at its first writes."""
 OPEN_FILES = 65_535
@@ -72,9 +73,9 @@ def doors(settings: Settings) -> Iterator[Door]:
         yield Door("port", settings.server.host, settings.server.port)
         yield Door("server_metrics_port", settings.server.host, settings.server.server_metrics_port)
     if settings.worker_only or not settings.server.disable_worker:
-        yield Door("worker_port", "0.0.0.0", settings.worker.worker_port)  # noqa: S104 - a test of the port
+        yield Door("worker_port", ALL_INTERFACES, settings.worker.worker_port)
         if not settings.worker.disable_metrics:
-            yield Door("metrics_port", "0.0.0.0", settings.worker.metrics_port)  # noqa: S104 - as above
+            yield Door("metrics_port", ALL_INTERFACES, settings.worker.metrics_port)
 
 
 def check_port(door: Door) -> None:

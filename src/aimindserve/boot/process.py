@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aimindserve.boot.log_file import LogFile
+from aimindserve.boot.order import Order
 
 LINE_MAX_BYTES = 64 * 1024
 LAST_WORDS_S = 1.0
@@ -95,12 +96,12 @@ class Process:
         """How many times this child has been started, counting this one."""
         return self._life
 
-    def order(self, word: str) -> None:
+    def order(self, order: Order) -> None:
         """Tell it something; one that is gone, or does not listen, is left alone."""
         pipe = self._process.stdin
         if pipe is not None:
             with contextlib.suppress(OSError, ValueError):
-                pipe.write(f"{word}\n".encode())
+                pipe.write(f"{order.value}\n".encode())
                 pipe.flush()
 
     def kill(self) -> None:

@@ -1,5 +1,6 @@
 """What `start` does once it knows its settings: check, create secrets, and supervise the parts.
 
+at once  control plane ends watches and followed logs, which never end by themselves
 stage 0  gateways      finish the requests they have
 stage 1  worker        ends its inference backends
 stage 2  control plane
@@ -14,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aimindserve.boot.handover import write_handover
+from aimindserve.boot.order import Order
 from aimindserve.boot.places import Places, places_of
 from aimindserve.boot.preflight import prepare, raise_open_files
 from aimindserve.boot.process import Command
@@ -23,7 +25,7 @@ from aimindserve.boot.welcome import local_url
 from aimindserve.kit.clock import SystemClock
 from aimindserve.kit.secrets import write_private
 
-GATEWAY_LIMIT_S = 30.0
+GATEWAY_LIMIT_S = 25.0
 WORKER_LIMIT_S = 40.0
 CONTROL_LIMIT_S = 10.0
 
@@ -35,6 +37,7 @@ class Start:
     settings: Settings
     tell: Callable[[str], None]
     on_ready: Callable[[], None] | None = None
+    on_stop: Callable[[], None] | None = None
 
 
 def start(what: Start) -> int:
@@ -54,6 +57,7 @@ def start(what: Start) -> int:
             what.tell,
             debug=settings.general.debug,
             on_ready=what.on_ready,
+            on_stop=what.on_stop,
         )
         return supervisor.run()
     finally:
@@ -73,7 +77,8 @@ def roles(settings: Settings, places: Places, handover: Path) -> Iterator[Role]:
         return Role(command, places.log_dir / f"{name}.log", stage, limit_s)
 
     if not settings.worker_only:
-        yield role("server", "control", 2, CONTROL_LIMIT_S)
+        server = role("server", "control", 2, CONTROL_LIMIT_S)
+        yield replace(server, warning=Order.END_STREAMS)
         count = settings.server.gateway_processes
         for number in range(1, count + 1):
             name = "gateway" if count == 1 else f"gateway-{number}"

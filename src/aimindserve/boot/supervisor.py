@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Protocol
 
 from aimindserve.boot.log_file import LogFile
+from aimindserve.boot.order import Order
 from aimindserve.boot.process import Command, Ended, Event, Process, Said, Started
 from aimindserve.boot.told import how_ended, told
 
@@ -52,6 +53,8 @@ class Role:
     """Lower stages stop first."""
     stop_limit_s: float
     """How long it may take to end before it is killed."""
+    warning: Order | None = None
+    """An order it gets as soon as the first stage begins to stop."""
 
     @property
     def name(self) -> str:
@@ -82,7 +85,10 @@ class Signalled:
 
 
 class Supervisor:
-    """Keeps a set of roles alive until told to stop. `tell` shows a line to people."""
+    """Keeps a set of roles alive until told to stop. `tell` shows a line to people.
+
+    `on_ready` runs in a thread of its own, once; `on_stop` must return at once.
+    """
 
     def __init__(
         self,
@@ -92,12 +98,14 @@ class Supervisor:
         *,
         debug: bool = False,
         on_ready: Callable[[], None] | None = None,
+        on_stop: Callable[[], None] | None = None,
     ) -> None:
         self._seats = {role.name: Seat(role, LogFile(role.log_path)) for role in roles}
         self._clock = clock
         self._tell = tell
         self._debug = debug
         self._on_ready = on_ready
+        self._on_stop = on_stop
         # A SimpleQueue may be used in signal handlers.
         self._events: queue.SimpleQueue[Event | Signalled] = queue.SimpleQueue()
         self._hurry: float | None = None
@@ -184,6 +192,11 @@ class Supervisor:
         return None
 
     def _stop_all(self) -> None:
+        if self._on_stop is not None:
+            self._on_stop()
+        for seat in self._seats.values():
+            if seat.process is not None and seat.role.warning is not None:
+                seat.process.order(seat.role.warning)
         for stage in sorted({seat.role.stop_stage for seat in self._seats.values()}):
             self._stop_stage([s for s in self._seats.values() if s.role.stop_stage == stage])
         for seat in self._seats.values():
@@ -223,7 +236,7 @@ class Supervisor:
     def _order(self, seats: Sequence[Seat]) -> None:
         for seat in seats:
             if seat.process is not None:
-                seat.process.order("stop" if self._hurry is None else "stop-now")
+                seat.process.order(Order.STOP if self._hurry is None else Order.STOP_NOW)
 
     def _relay(self, event: Said) -> None:
         text = told(event.line, debug=self._debug)
