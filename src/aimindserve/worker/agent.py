@@ -24,7 +24,6 @@ from aimindserve.worker.board import (
     Board,
     Checked,
     Event,
-    Forgot,
     Looked,
     NotStarted,
     NotStopped,
@@ -33,9 +32,10 @@ from aimindserve.worker.config import WorkerConfig
 from aimindserve.worker.decide import (
     Action,
     Check,
-    Look,
+    Forget,
     Start,
     Stop,
+    Work,
     attend,
     decide,
     may_start,
@@ -190,7 +190,8 @@ class Agent:
             actions = decide(self._desired, observed, now)
         for action in actions:
             self.board.mark(action)
-            self._tasks.spawn(self._do(action), name=f"worker.{type(action).__name__.lower()}")
+            if not isinstance(action, Forget):
+                self._tasks.spawn(self._do(action), name=f"worker.{type(action).__name__.lower()}")
         self._teller.look(self._desired)
         due = next_time(self._desired, self.board.snapshot(), now)
         return IDLE_S if due is None else min(IDLE_S, due - now)
@@ -203,7 +204,7 @@ class Agent:
             return replace(observed, taken=self._edges.ports.taken(first, last))
         return observed
 
-    async def _do(self, action: Action) -> None:
+    async def _do(self, action: Work) -> None:
         # Supervision point: a defect while performing must not leave its instance marked as busy
         # for ever, so every action ends in an event.
         try:
@@ -314,7 +315,7 @@ class Agent:
         return {assignment.instance: assignment for assignment in wanted}
 
 
-def _broken(action: Action, error: Exception) -> Event:
+def _broken(action: Work, error: Exception) -> Event:
     """The event that ends an action which failed in a way nobody foresaw."""
     reason = Reason("launch_failed", {"detail": repr(error)})
     if isinstance(action, Start):
@@ -323,6 +324,4 @@ def _broken(action: Action, error: Exception) -> Event:
         return NotStopped(action)
     if isinstance(action, Check):
         return Checked(action)
-    if isinstance(action, Look):
-        return Looked(action, FileSeen())
-    return Forgot(action)
+    return Looked(action, FileSeen())

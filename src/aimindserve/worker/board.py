@@ -11,7 +11,7 @@ from aimindserve.core.launch import Probe
 from aimindserve.core.reason import Reason
 from aimindserve.runtimes.base import Handle
 from aimindserve.worker import life
-from aimindserve.worker.decide import Action, Check, Forget, Look, Start, Stop
+from aimindserve.worker.decide import Action, Check, Look, Start, Stop
 from aimindserve.worker.observed import Course, FileSeen, Moment, Observed, Process
 
 FILES_KEPT = 1000
@@ -69,14 +69,7 @@ class Looked:
     seen: FileSeen
 
 
-@dataclass(frozen=True, slots=True)
-class Forgot:
-    """Nothing is known of an instance any more."""
-
-    action: Forget
-
-
-Event = Started | NotStarted | Stopped | NotStopped | Checked | Looked | Forgot
+Event = Started | NotStarted | Stopped | NotStopped | Checked | Looked
 
 
 class Board:
@@ -128,7 +121,8 @@ class Board:
             self._processes[token] = replace(process, checked=None)
 
     def mark(self, action: Action) -> None:
-        """`action` is under way; `decide` will not ask for it again until it ends."""
+        """`action` is under way; `decide` will not ask for it again until it ends. Forgetting is
+        done with this: were it put off, it could hit the next life of the instance."""
         if isinstance(action, Start):
             name = action.assignment.instance
             self._courses[name] = life.begin(self._courses.get(name), action)
@@ -139,6 +133,8 @@ class Board:
         elif isinstance(action, Look):
             seen = self._files.get(action.model, FileSeen())
             self._files[action.model] = replace(seen, looking=True)
+        else:
+            self._courses.pop(action.instance, None)
 
     def apply(self, event: Event, at: Moment, jitter: float) -> None:
         """Something came to its end."""
@@ -155,10 +151,8 @@ class Board:
             self._processes[token] = life.stuck(self._processes[token], at)
         elif isinstance(event, Checked):
             self._checked(event, at)
-        elif isinstance(event, Looked):
-            self._looked(event, at)
         else:
-            self._courses.pop(event.action.instance, None)
+            self._looked(event, at)
 
     def _started(self, event: Started, at: Moment) -> None:
         name = event.action.assignment.instance

@@ -73,7 +73,10 @@ class Forget:
     instance: str
 
 
-Action = Start | Stop | Check | Look | Forget
+Work = Start | Stop | Check | Look
+"""What takes a while and ends in an event."""
+
+Action = Work | Forget
 
 
 def decide(desired: DesiredSet, observed: Observed, now: float) -> tuple[Action, ...]:
@@ -87,7 +90,7 @@ def decide(desired: DesiredSet, observed: Observed, now: float) -> tuple[Action,
     )
 
 
-def attend(observed: Observed, now: float) -> tuple[Action, ...]:
+def attend(observed: Observed, now: float) -> tuple[Check, ...]:
     """What is due before the desired set is known: look after what runs, start and stop nothing."""
     return tuple(
         Check(process)
@@ -178,7 +181,7 @@ def _overdue(process: Process, now: float) -> Reason | None:
 def _checks(desired: DesiredSet, observed: Observed, now: float) -> Iterator[Check]:
     stopped = {action.process.token for action in _stops(desired, observed, now)}
     for action in attend(observed, now):
-        if isinstance(action, Check) and action.process.token not in stopped:
+        if action.process.token not in stopped:
             yield action
 
 

@@ -16,14 +16,13 @@ from aimindserve.worker.board import (
     Board,
     Checked,
     Event,
-    Forgot,
     Looked,
     NotStarted,
     NotStopped,
     Started,
     Stopped,
 )
-from aimindserve.worker.decide import Action, Check, Look, Start, Stop
+from aimindserve.worker.decide import Check, Start, Stop, Work
 from aimindserve.worker.edges import Edges
 from aimindserve.worker.launch import Bench, Launch, first_rank, prepare
 from aimindserve.worker.life import Answer
@@ -62,7 +61,7 @@ class Performer:
         self._runtime = means.runtime
         self._ooms: dict[str, int] = {}
 
-    async def perform(self, action: Action) -> Event:
+    async def perform(self, action: Work) -> Event:
         """Carry out `action`. Expected failures are events; anything else is raised."""
         if isinstance(action, Start):
             return await self._start(action)
@@ -70,11 +69,9 @@ class Performer:
             return await self._stop(action)
         if isinstance(action, Check):
             return await self._check(action)
-        if isinstance(action, Look):
-            worker = self._means.worker()
-            before = self._means.board.files.get(action.model)
-            return Looked(action, await self._edges.files.look(worker, action.model, before))
-        return Forgot(action)
+        worker = self._means.worker()
+        before = self._means.board.files.get(action.model)
+        return Looked(action, await self._edges.files.look(worker, action.model, before))
 
     async def _start(self, action: Start) -> Event:
         wanted = action.assignment
