@@ -45,7 +45,10 @@ class ControlPlane:
     def __init__(self, parts: ServerParts) -> None:
         self.services = Services.of(parts)
         self.api = _fastapi(self.services)
-        self.operations = all_operations(self.services, self.api)
+        self.operations = [
+            *all_operations(self.services),
+            *reference_page.operations(self.openapi, enabled=parts.config.openapi_docs),
+        ]
         for operation in routing_order(self.operations):
             openapi.add(self.api, operation)
         errors.install(self.api)
@@ -67,7 +70,7 @@ class ControlPlane:
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document."""
-        return openapi.document(self.api.routes)
+        return openapi.document(self.api.routes, self.operations)
 
 
 def create_app(parts: ServerParts) -> ControlPlane:
@@ -75,8 +78,8 @@ def create_app(parts: ServerParts) -> ControlPlane:
     return ControlPlane(parts)
 
 
-def all_operations(services: Services, api: FastAPI) -> list[Operation]:
-    """Every route there is."""
+def all_operations(services: Services) -> list[Operation]:
+    """Every route there is, but the description of them."""
     return [
         *health.operations(services),
         *auth.operations(services),
@@ -87,9 +90,6 @@ def all_operations(services: Services, api: FastAPI) -> list[Operation]:
         *decision.operations(services),
         *logs.operations(services),
         *generic.operations(services, hooks(services)),
-        *reference_page.operations(
-            lambda: openapi.document(api.routes), enabled=services.parts.config.openapi_docs
-        ),
     ]
 
 

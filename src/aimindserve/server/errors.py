@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import pydantic
 from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -32,7 +31,6 @@ FIELDS_MAX = 20
 def install(app: FastAPI) -> None:
     """Let `app` answer every exception with a problem document."""
     app.add_exception_handler(AimsError, _deliberate)
-    app.add_exception_handler(RequestValidationError, _of_parameters)
     app.add_exception_handler(HTTPException, _of_framework)
     app.add_exception_handler(Exception, _defect)
 
@@ -87,10 +85,6 @@ def _sentence(text: str) -> str:
 
 async def _deliberate(request: Request, error: Exception) -> Response:
     return render(request, cast("AimsError", error))
-
-
-async def _of_parameters(request: Request, error: Exception) -> Response:
-    return render(request, invalid(cast("RequestValidationError", error).errors()))
 
 
 async def _of_framework(request: Request, error: Exception) -> Response:

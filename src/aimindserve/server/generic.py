@@ -6,10 +6,10 @@ A kind with a special way in (users, keys) or a rule of its own on the way out (
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import Query as Parameter
 from fastapi import Request
+from pydantic import Field
 from starlette.responses import Response
 
 from aimindserve.core.errors import InvalidError, NotFoundError, StaleError
@@ -29,11 +29,10 @@ from aimindserve.server.inputs import (
     read_patch,
 )
 from aimindserve.server.operations import Audience, Endpoint, Operation
-from aimindserve.server.query import PER_PAGE, PER_PAGE_MAX, SEARCH_MAX, Query, parse_labels, select
+from aimindserve.server.parameters import QueryModel, name_of, read_query
+from aimindserve.server.query import ListQuery, select
 from aimindserve.server.services import Services, principal_of
 from aimindserve.store.base import Draft
-
-PAGE_MAX = 1_000_000
 
 Refuse = Callable[[AnyResource, AnyResource | None, bool], None]
 """(present object, the object wanted or None for a delete, whether force was asked for): raises."""
@@ -54,6 +53,13 @@ def operations(services: Services, hooks: Mapping[str, Hooks]) -> Iterable[Opera
     for kind in kinds().values():
         if kind.access.read != "none":
             yield from KindRoutes(kind, services, hooks.get(kind.name, Hooks())).operations()
+
+
+class DeleteQuery(QueryModel):
+    """How to delete."""
+
+    revision: int | None = Field(default=None, ge=0, description="Only if it is still there.")
+    force: bool = Field(default=False, description="Also when it is in use.")
 
 
 class KindRoutes:
@@ -104,24 +110,15 @@ class KindRoutes:
             summary=f"{verb.capitalize()} {self._kind.name.replace('-', ' ')}{several}",
             tag=self._kind.plural,
             status=201 if verb == "create" else 200,
+            query={"list": ListQuery, "delete": DeleteQuery}.get(verb),
             request=takes,
             response=answers or title_of(self._kind),
         )
 
-    async def index(
-        self,
-        request: Request,
-        page: Annotated[int, Parameter(ge=1, le=PAGE_MAX)] = 1,
-        per_page: Annotated[int, Parameter(ge=1, le=PER_PAGE_MAX)] = PER_PAGE,
-        search: Annotated[str, Parameter(max_length=SEARCH_MAX)] = "",
-        label: Annotated[list[str] | None, Parameter(description="key=value, repeated")] = None,
-        sort: Annotated[
-            str, Parameter(description="name, created_at, revision; - reverses")
-        ] = "name",
-    ) -> Response:
+    async def index(self, request: Request) -> Response:
         """Objects that match, one page of them. A watch may begin at the answer's revision."""
         principal = principal_of(request)
-        query = Query(page, per_page, search, parse_labels(label or ()), sort)
+        query = read_query(request, ListQuery)
         revision = self._store.revision
         found = self._store.list(self._kind.name)
         if self._kind.access.read == "owner" and not principal.is_admin:
@@ -130,9 +127,9 @@ class KindRoutes:
         items = [self._renderer.document(each) for each in chosen]
         return answer({"items": items, "revision": revision, "total": total})
 
-    async def read(self, request: Request, name: str) -> Response:
+    async def read(self, request: Request) -> Response:
         """One object."""
-        return answer(self._renderer.document(self._visible(request, name)))
+        return answer(self._renderer.document(self._visible(request)))
 
     async def create(self, request: Request) -> Response:
         """A new object: metadata.name, metadata.labels and spec."""
@@ -149,9 +146,9 @@ class KindRoutes:
         )
         return self._changed(request, "create", None, made, 201)
 
-    async def put(self, request: Request, name: str) -> Response:
+    async def put(self, request: Request) -> Response:
         """The whole object anew; metadata.revision says what was read and is required."""
-        old = self._writable(request, name)
+        old = self._writable(request)
         wish = read_input(await read_object(request), self._kind)
         if wish.metadata.revision is None:
             raise InvalidError(
@@ -167,13 +164,13 @@ class KindRoutes:
         wanted = replace(old, spec=spec, metadata=replace(old.metadata, labels=labels))
         self._refuse(old, wanted)
         made = await self._store.replace(
-            self._kind.name, name, revision=wish.metadata.revision, spec=spec, labels=labels
+            self._kind.name, old.name, revision=wish.metadata.revision, spec=spec, labels=labels
         )
         return await self._finish(request, "replace", old, made)
 
-    async def patch(self, request: Request, name: str) -> Response:
+    async def patch(self, request: Request) -> Response:
         """A JSON merge patch (RFC 7396) of metadata.labels and spec: null removes."""
-        old = self._writable(request, name)
+        old = self._writable(request)
         body = await read_object(request, types=PATCH)
         label_patch, spec_patch, revision = read_patch(body, self._kind)
 
@@ -185,32 +182,27 @@ class KindRoutes:
             return wanted
 
         if revision is None:
-            made = await self._store.update(self._kind.name, name, change)
+            made = await self._store.update(self._kind.name, old.name, change)
         else:
             if revision != old.metadata.revision:
                 raise self._stale(old)
             wanted = change(old)
             made = await self._store.replace(
                 self._kind.name,
-                name,
+                old.name,
                 revision=revision,
                 spec=wanted.spec,
                 labels=wanted.metadata.labels,
             )
         return await self._finish(request, "patch", old, made)
 
-    async def remove(
-        self,
-        request: Request,
-        name: str,
-        revision: Annotated[int | None, Parameter(ge=0)] = None,
-        force: Annotated[bool, Parameter(description="also when it is in use")] = False,
-    ) -> Response:
+    async def remove(self, request: Request) -> Response:
         """Remove the object, only at `revision` when one is given; answers with it as it was."""
-        old = self._writable(request, name)
+        old = self._writable(request)
+        query = read_query(request, DeleteQuery)
         if self._hooks.refuse is not None:
-            self._hooks.refuse(old, None, force)
-        gone = await self._store.delete(self._kind.name, name, revision=revision)
+            self._hooks.refuse(old, None, query.force)
+        gone = await self._store.delete(self._kind.name, old.name, revision=query.revision)
         if self._hooks.after is not None:
             await self._hooks.after(old, None)
         return self._changed(request, "delete", old, gone, 200)
@@ -230,14 +222,15 @@ class KindRoutes:
         headers = {"location": f"/api/v1/{self._kind.plural}/{now.name}"} if status == 201 else None
         return answer(self._renderer.document(now), status, headers)
 
-    def _visible(self, request: Request, name: str) -> AnyResource:
+    def _visible(self, request: Request) -> AnyResource:
+        name = name_of(request)
         found = self._store.find(self._kind.name, name)
         if found is None or not policy.may_read(principal_of(request), self._kind, found):
             raise missing(self._kind, name)
         return found
 
-    def _writable(self, request: Request, name: str) -> AnyResource:
-        found = self._visible(request, name)
+    def _writable(self, request: Request) -> AnyResource:
+        found = self._visible(request)
         policy.require_write(principal_of(request), self._kind, found)
         return found
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from aimindserve.server.answers import PROBLEM
 from aimindserve.server.operations import Audience, Operation
+from aimindserve.server.parameters import described
 
 API_VERSION = "1"
 REF = "#/components/schemas/"
@@ -59,13 +60,17 @@ def add(app: FastAPI, operation: Operation) -> None:
     )
 
 
-def document(routes: Iterable[Any]) -> dict[str, Any]:
-    """The whole document of these routes."""
+def document(routes: Iterable[Any], operations: Iterable[Operation]) -> dict[str, Any]:
+    """The whole document of these routes, which were made of these operations."""
     from aimindserve.server.schemas import clean, components  # slow to make, and seldom asked for
 
     made = get_openapi(
         title="aiMindServe", version=API_VERSION, description=DESCRIPTION, routes=list(routes)
     )
+    for operation in operations:
+        found = described(operation.path, operation.query)
+        if operation.shown and found:
+            made["paths"][operation.path][operation.method.lower()]["parameters"] = found
     made["components"] = {"schemas": components(), "securitySchemes": _SECURITY}
     made["security"] = [{name: []} for name in _SECURITY]
     made["paths"] = {path: clean(made["paths"][path]) for path in sorted(made["paths"])}

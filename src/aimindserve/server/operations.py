@@ -10,6 +10,8 @@ from enum import Enum
 
 from starlette.responses import Response
 
+from aimindserve.server.parameters import QueryModel
+
 Endpoint = Callable[..., Awaitable[Response]]
 
 
@@ -49,7 +51,8 @@ class Operation:
     """Of the answer."""
     shown: bool = True
     """Whether the OpenAPI document has it."""
-    description: str = ""
+    query: type[QueryModel] | None = None
+    """Its query parameters."""
 
 
 Segments = tuple[str | None, ...]

@@ -1,12 +1,15 @@
 """Choosing, ordering and cutting a list in memory. Pure; field names come from a fixed set."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+from pydantic import Field
 
 from aimindserve.core.errors import InvalidError
 from aimindserve.resources._kind import AnyResource
+from aimindserve.server.parameters import QueryModel
 
+PAGE_MAX = 1_000_000
 PER_PAGE = 100
 PER_PAGE_MAX = 500
 SEARCH_MAX = 200
@@ -18,15 +21,18 @@ SORTS: Mapping[str, Callable[[AnyResource], Any]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
+class ListQuery(QueryModel):
     """What to list."""
 
-    page: int = 1
-    per_page: int = PER_PAGE
-    search: str = ""
-    labels: tuple[tuple[str, str], ...] = ()
-    sort: str = "name"
+    page: int = Field(default=1, ge=1, le=PAGE_MAX)
+    per_page: int = Field(default=PER_PAGE, ge=1, le=PER_PAGE_MAX)
+    search: str = Field(default="", max_length=SEARCH_MAX, description="Part of a name or label.")
+    label: tuple[str, ...] = Field(
+        default=(), max_length=20, description="key=value, repeated or separated by commas."
+    )
+    sort: str = Field(
+        default="name", description="name, created_at or revision; a minus before it reverses."
+    )
 
 
 def parse_labels(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -42,9 +48,10 @@ def parse_labels(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
     return tuple(pairs)
 
 
-def select(objects: Iterable[AnyResource], query: Query) -> tuple[list[AnyResource], int]:
+def select(objects: Iterable[AnyResource], query: ListQuery) -> tuple[list[AnyResource], int]:
     """(the page, how many match); raises InvalidError for an unknown order."""
-    found = [each for each in objects if _matches(each, query)]
+    labels = parse_labels(query.label)
+    found = [each for each in objects if _matches(each, query.search.lower(), labels)]
     field = query.sort.removeprefix("-")
     if field not in SORTS:
         raise InvalidError(
@@ -58,13 +65,10 @@ def select(objects: Iterable[AnyResource], query: Query) -> tuple[list[AnyResour
     return found[start : start + query.per_page], len(found)
 
 
-def _matches(each: AnyResource, query: Query) -> bool:
+def _matches(each: AnyResource, wanted: str, pairs: tuple[tuple[str, str], ...]) -> bool:
     labels = each.metadata.labels
-    if any(labels.get(key) != value for key, value in query.labels):
+    if any(labels.get(key) != value for key, value in pairs):
         return False
-    if not query.search:
-        return True
-    wanted = query.search.lower()
     return wanted in each.name or any(
         wanted in key.lower() or wanted in value.lower() for key, value in labels.items()
     )

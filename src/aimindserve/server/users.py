@@ -17,6 +17,7 @@ from aimindserve.server.auth.passwords import check_new, generate
 from aimindserve.server.body import read_model, read_object
 from aimindserve.server.inputs import check_name, new_spec, read_input
 from aimindserve.server.operations import Audience, Operation
+from aimindserve.server.parameters import name_of
 from aimindserve.server.services import Services
 from aimindserve.store.base import Draft
 
@@ -70,8 +71,9 @@ class UserRoutes:
         headers = {"location": f"/api/v1/users/{name}"}
         return answer(shown | ({"password": generated} if generated else {}), 201, headers)
 
-    async def reset_password(self, request: Request, name: str) -> Response:
+    async def reset_password(self, request: Request) -> Response:
         """Another password for `name`, who is signed out everywhere and must change it."""
+        name = name_of(request)
         self._store.get("user", name)
         wish = await read_model(request, PasswordReset)
         changes, generated = await self._with_password(name, wish.password)

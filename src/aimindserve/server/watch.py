@@ -10,11 +10,11 @@ arrive as one. An instance is sent again when its worker comes or goes, because 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import anyio
-from fastapi import Query as Parameter
 from fastapi import Request
+from pydantic import Field
 from starlette.responses import Response
 
 from aimindserve.core.errors import ForbiddenError, InvalidError
@@ -24,6 +24,7 @@ from aimindserve.server.answers import encode
 from aimindserve.server.auth import policy
 from aimindserve.server.auth.principals import Principal, PrincipalKind
 from aimindserve.server.operations import Audience, Operation
+from aimindserve.server.parameters import QueryModel, read_query
 from aimindserve.server.services import Services, principal_of
 from aimindserve.server.streams import Pump, Write, event
 from aimindserve.store.base import Change, ChangeType, Resync
@@ -43,9 +44,20 @@ def operations(services: Services) -> Iterable[Operation]:
         "watch",
         "Follow changes of many kinds",
         "watch",
+        query=WatchQuery,
         response="WatchEvent",
         media_type="text/event-stream",
     )
+
+
+class WatchQuery(QueryModel):
+    """What to watch."""
+
+    kinds: str = Field(
+        default="", max_length=500, description="Plural names, separated by commas; empty: all."
+    )
+    since: int | None = Field(default=None, ge=0, description="The revision to go on from.")
+    secrets: bool = Field(default=False, description="For our own gateway only.")
 
 
 class WatchRoute:
@@ -54,25 +66,18 @@ class WatchRoute:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def watch(
-        self,
-        request: Request,
-        kinds: Annotated[
-            str, Parameter(description="plural names, separated by commas; all if empty")
-        ] = "",
-        since: Annotated[int | None, Parameter(ge=0)] = None,
-        secrets: Annotated[bool, Parameter(description="for our own gateway only")] = False,
-    ) -> Response:
+    async def watch(self, request: Request) -> Response:
         """Server-sent events; `Last-Event-ID` is taken for `since`. See WatchEvent."""
+        query = read_query(request, WatchQuery)
         principal = principal_of(request)
-        if secrets and principal.kind is not PrincipalKind.GATEWAY:
+        if query.secrets and principal.kind is not PrincipalKind.GATEWAY:
             raise ForbiddenError("Secrets are shown to our own gateway alone.")
         watcher = Watcher(
             self._services,
             principal,
-            frozenset(kind.name for kind in _chosen(principal, kinds, secrets=secrets)),
-            since if since is not None else _last_event(request),
-            secrets=secrets,
+            frozenset(kind.name for kind in _chosen(principal, query.kinds, secrets=query.secrets)),
+            query.since if query.since is not None else _last_event(request),
+            secrets=query.secrets,
         )
         return self._services.streams.stream(
             principal, lambda: self._services.still_valid(principal), watcher.run

@@ -13,6 +13,7 @@ from aimindserve.server.answers import answer, encode
 from aimindserve.server.body import REPORT_MAX_BYTES, read_bytes, read_model
 from aimindserve.server.desired import desired_set
 from aimindserve.server.operations import Audience, Operation
+from aimindserve.server.parameters import name_of
 from aimindserve.server.registration import Registration, register
 from aimindserve.server.reports import apply_report
 from aimindserve.server.services import Services, principal_of
@@ -65,9 +66,9 @@ class WorkerRoutes:
         self._services.audit.note(request, "register", ("worker", registered.name))
         return answer(registered)
 
-    async def desired(self, request: Request, name: str) -> Response:
+    async def desired(self, request: Request) -> Response:
         """Server-sent events `desired`: the whole set at once, and again whenever it changes."""
-        principal = principal_of(request)
+        principal, name = principal_of(request), name_of(request)
 
         async def work(write: Write) -> None:
             await self._write_desired(write, name)
@@ -76,7 +77,7 @@ class WorkerRoutes:
             principal, lambda: self._services.still_valid(principal), work
         )
 
-    async def report(self, request: Request, name: str) -> Response:
+    async def report(self, request: Request) -> Response:
         """Everything the worker sees; the answer says when to report next at the latest."""
         data = await read_bytes(request, limit=REPORT_MAX_BYTES)
         try:
@@ -86,7 +87,7 @@ class WorkerRoutes:
         ack = await apply_report(
             self._store,
             self._services.parts.leases,
-            name,
+            name_of(request),
             report,
             telemetry=self._services.telemetry,
             interval_s=self._services.parts.config.report_interval_s,

@@ -203,6 +203,8 @@ def test_lists_choose_order_and_cut():
         assert await names("label=tier=gold&label=all=yes") == (["m1", "m3", "m5"], 3)
         assert await names("label=tier=gold,all=no") == ([], 0)
         for bad in (
+            "perpage=3",
+            "page=1&page=2",
             "sort=spec",
             "label=x",
             "per_page=0",

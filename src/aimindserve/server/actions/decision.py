@@ -8,15 +8,16 @@ from starlette.responses import Response
 from aimindserve.core.errors import NotFoundError
 from aimindserve.server.answers import answer
 from aimindserve.server.operations import Audience, Operation
+from aimindserve.server.parameters import name_of
 from aimindserve.server.services import Services
 
 
 def operations(services: Services) -> Iterable[Operation]:
     """The decision of one instance."""
 
-    async def decision(request: Request, name: str) -> Response:
+    async def decision(request: Request) -> Response:
         """Every worker's answer the last time a place for this instance was looked for."""
-        del request
+        name = name_of(request)
         services.parts.store.get("instance", name)
         found = services.parts.decisions.get(name)
         if found is None:

@@ -6,11 +6,10 @@ caller. The worker is asked with its own proxy key, which no user ever sees.
 
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from fastapi import Query as Parameter
 from fastapi import Request
+from pydantic import Field
 from starlette.responses import Response
 
 from aimindserve.core.errors import AimsError, NotFoundError, UnavailableError, UpstreamError
@@ -19,6 +18,7 @@ from aimindserve.kit.units import MIB
 from aimindserve.server.addresses import authority, check_host
 from aimindserve.server.objects import find_worker, get_instance
 from aimindserve.server.operations import Audience, Operation
+from aimindserve.server.parameters import QueryModel, name_of, read_query
 from aimindserve.server.services import Services, principal_of
 from aimindserve.server.streams import Write
 from aimindserve.store.base import Store
@@ -40,18 +40,20 @@ def operations(services: Services) -> Iterable[Operation]:
     """The logs of one instance."""
     yield Operation(
         "GET", "/api/v1/instances/{name}/logs", LogsRoute(services).logs, Audience.MEMBER,
-        "get_logs", "Read an instance's log", "instances", media_type="text/plain",
+        "get_logs", "Read an instance's log", "instances",
+        query=LogQuery, media_type="text/plain",
     )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class LogQuery:
+class LogQuery(QueryModel):
     """Which lines."""
 
-    tail: int
-    follow: bool
-    run: str
-    q: str
+    tail: int = Field(default=TAIL, ge=0, le=TAIL_MAX, description="The last so many.")
+    follow: bool = Field(default=False, description="And the coming ones.")
+    run: str = Field(
+        default="", pattern="^(previous|[0-9]{1,9})?$", description="A run's number, or previous."
+    )
+    q: str = Field(default="", max_length=SEARCH_MAX, description="Only lines with this in them.")
 
     def parameters(self) -> dict[str, str]:
         """As the worker's log path takes them."""
@@ -69,23 +71,11 @@ class LogsRoute:
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    async def logs(
-        self,
-        request: Request,
-        name: str,
-        tail: Annotated[int, Parameter(ge=0, le=TAIL_MAX)] = TAIL,
-        follow: bool = False,
-        run: Annotated[
-            str, Parameter(pattern="^(previous|[0-9]{1,9})?$", description="a number, or previous")
-        ] = "",
-        q: Annotated[
-            str, Parameter(max_length=SEARCH_MAX, description="only lines with this")
-        ] = "",
-    ) -> Response:
+    async def logs(self, request: Request) -> Response:
         """Plain text: the last lines, and with follow the coming ones too."""
-        principal = principal_of(request)
+        principal, name = principal_of(request), name_of(request)
+        query = read_query(request, LogQuery)
         url, key = _address(self._services.parts.store, name)
-        query = LogQuery(tail, follow, run, q)
         async with AsyncExitStack() as opening:
             upstream = await opening.enter_async_context(_ask(url, key, query))
             if upstream.status_code != 200:
