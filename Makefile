@@ -46,6 +46,7 @@ check: $(VENV)/.ready-check
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m aimindserve.boot.reference --check docs
+	$(BIN)/python -m aimindserve.cli._reference --check docs
 
 bench: $(VENV)/.ready-test
 	@for script in tests/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
@@ -61,6 +62,7 @@ lock: $(UV)
 
 docs: $(VENV)/.ready-run
 	$(BIN)/python -m aimindserve.boot.reference docs
+	$(BIN)/python -m aimindserve.cli._reference docs
 
 clean:
 	rm -rf .make .venv .venv-3.* build dist .ruff_cache .import_linter_cache .hypothesis

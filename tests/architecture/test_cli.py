@@ -93,3 +93,9 @@ def test_client_commands_share_their_options(path, command):
     assert {"--server", "--api-key", "--output", "-o", "--quiet", "--debug"} <= flags, path
     output = next(one for one in command.params if "--output" in one.opts)
     assert "json" in output.type.choices, path
+
+
+def test_the_reference_pages_are_up_to_date():
+    from aimindserve.cli._reference import stale
+
+    assert not stale(SOURCE.parent / "docs"), "run: make docs"

@@ -11,6 +11,7 @@ import json
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, cast
 
 import click
@@ -25,7 +26,8 @@ from aimindserve.client.errors import (
     WaitTimeoutError,
     code_of,
 )
-from aimindserve.core.errors import AimsError, UnauthenticatedError, problem
+from aimindserve.core.errors import AimsError, InternalError, UnauthenticatedError, problem
+from aimindserve.kit.secrets import write_private
 
 _CODES: tuple[tuple[type[AimsError], int], ...] = (
     (UnreachableError, _failure.NOT_REACHABLE),
@@ -51,8 +53,29 @@ def told(*, as_json: bool, language: str, debug: bool) -> Generator[None]:
             traceback.print_exc()
         click.echo(as_problem(error) if as_json else as_text(error, language), err=True)
         raise click.exceptions.Exit(exit_code(error)) from error
-    except click.Abort as error:
-        raise KeyboardInterrupt from error
+    except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
+        raise
+    except Exception as error:
+        # Supervision point: a defect of ours ends the command with a sentence, not a traceback.
+        if debug:
+            raise
+        defect = _defect(error)
+        click.echo(as_problem(defect) if as_json else as_text(defect, language), err=True)
+        raise click.exceptions.Exit(_failure.FAILED) from error
+
+
+def _defect(error: Exception) -> InternalError:
+    """What a person is told of a defect; its details are left in a file."""
+    report = Path(click.get_app_dir("aimindserve")) / "last-crash.txt"
+    from aimindserve.kit.log import mask_text
+
+    text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    hint = f"The details are in {report}; please report them. --debug shows them here."
+    try:
+        write_private(report, mask_text(text))
+    except OSError:
+        hint = "Run it again with --debug to see the details, and please report them."
+    return InternalError(f"This program has a defect: {type(error).__name__}: {error}", hint=hint)
 
 
 def as_problem(error: AimsError) -> str:

@@ -88,11 +88,9 @@ def client_command(
             with told(as_json=here.output == "json", language=here.language, debug=debug):
                 function(here, **options)
 
-        wrapped: Any = callback
-        for option in _shared(outputs):
-            wrapped = option(wrapped)
         maker = click.command if group is None else group.command
-        command: click.Command = maker(name)(wrapped)
+        command: click.Command = maker(name)(callback)
+        command.params += _shared(outputs)
         return command
 
     return decorate
@@ -120,30 +118,31 @@ class ListByDefault(click.Group):
         return super().resolve_command(ctx, args)
 
 
-def _shared(outputs: Sequence[str]) -> Sequence[Callable[[Any], Any]]:
-    """The options of every client command, last shown first added."""
-    return (
-        click.option("--debug", is_flag=True, help="Show where in the program an error came from."),
-        click.option("-q", "--quiet", is_flag=True, help="Print only data and errors."),
-        click.option(
-            "--api-key",
-            envvar="GPUSTACK_API_KEY",
-            metavar="KEY",
-            help="API key; better given as GPUSTACK_API_KEY or by: aimindserve login.",
-        ),
-        click.option(
-            "--server",
-            envvar="GPUSTACK_SERVER_URL",
-            metavar="URL",
-            help="Server to talk to [env: GPUSTACK_SERVER_URL; default: the last login, "
-            "else the server on this machine].",
-        ),
-        click.option(
-            "-o",
-            "--output",
+def _shared(outputs: Sequence[str]) -> list[click.Parameter]:
+    """The options of every client command; they stand behind its own in the help."""
+    return [
+        click.Option(
+            ["-o", "--output"],
             type=click.Choice(outputs),
             default=outputs[0],
             show_default=True,
             help="How to print.",
         ),
-    )
+        click.Option(
+            ["--server"],
+            envvar="GPUSTACK_SERVER_URL",
+            metavar="URL",
+            help="Server to talk to [env: GPUSTACK_SERVER_URL; default: the last login, "
+            "else the server on this machine].",
+        ),
+        click.Option(
+            ["--api-key"],
+            envvar="GPUSTACK_API_KEY",
+            metavar="KEY",
+            help="API key; better given as GPUSTACK_API_KEY or by: aimindserve login.",
+        ),
+        click.Option(["-q", "--quiet"], is_flag=True, help="Print only data and errors."),
+        click.Option(
+            ["--debug"], is_flag=True, help="Show where in the program an error came from."
+        ),
+    ]
