@@ -88,11 +88,14 @@ class System:
         ]
         return [sys.executable, "-m", "aimindserve", "start", *words]
 
-    def start(self, *, within_s: float = 30.0) -> None:
+    def start(self, *, within_s: float = 60.0) -> None:
         """Start it and wait until it says that it is ready."""
         with self.output.open("ab") as out:
             self.process = subprocess.Popen(self.command(), stdout=out, stderr=out, env=clean_env())
-        eventually(self.is_ready, within_s=within_s, what=f"ready; it said: {self.said()[-2000:]}")
+        try:
+            eventually(self.is_ready, within_s=within_s, what="ready")
+        except AssertionError as error:
+            raise AssertionError(f"{error}; it said: {self.said()[-3000:]}") from None
 
     def is_ready(self) -> bool:
         assert self.process is not None
