@@ -30,14 +30,12 @@ from aimindserve.wire.headers import Field, without_hop_by_hop
 from aimindserve.wire.request import Reply, Request
 from aimindserve.wire.upstream import (
     Failure,
+    Onward,
     Origin,
-    Outgoing,
     Pool,
-    Relay,
     RelayRules,
-    Upload,
     UpstreamFailedError,
-    request_head,
+    forward,
 )
 from aimindserve.worker.log_reader import TAIL_MAX, Wish, coming, past
 from aimindserve.worker.observed import Health, Process
@@ -90,8 +88,7 @@ class Proxy:
         try:
             self._authenticate(request)
             if instance is not None:
-                self._relay(request, self._find(instance.decode("latin-1")))
-                return None
+                return self._relay(request, self._find(instance.decode("latin-1")))
             return self._logs(request)
         except AimsError as error:
             refuse(request, error)
@@ -113,20 +110,25 @@ class Proxy:
             raise UnavailableError(f"The engine of {instance} is not ready.")
         raise NotFoundError(f"{instance} does not run on this worker.")
 
-    def _relay(self, request: Request, process: Process) -> None:
-        passage = _Passage(self._parts, request, process)
+    async def _relay(self, request: Request, process: Process) -> None:
+        parts, token = self._parts, process.token
         origin = Origin(LOOPBACK, process.handle.port)
-        body = request.body
-        whole = body.take() if body.complete else None
-        chunked = whole is None and body.length is None
-        length = len(whole) if whole is not None else body.length
         headers = onward(request.headers, process.handle.secret)
-        head = request_head(request.method, request.target, origin, headers, length)
-        carrier = Relay(request, self._parts.pool, passage, _RULES)
-        outgoing = Outgoing(head, whole, bodyless_answer=request.method == "HEAD")
-        exchange = carrier.send(origin, outgoing)
-        if whole is None:
-            Upload(exchange, body, passage.body_failed, chunked=chunked)
+        parts.traffic.begin(token)
+        try:
+            await forward(request, parts.pool, origin, Onward(headers, rules=_RULES))
+        except ClientGoneError:
+            return
+        except UpstreamFailedError as error:
+            if error.kind in {Failure.CONNECT, Failure.LOST}:
+                parts.suspect(token)
+            refuse(request, _engine_failed(error))
+        except BodyTooLargeError as error:
+            refuse(request, TooLargeError(f"{error}."))
+        except WireError as error:
+            refuse(request, InvalidError(f"The body of the request is broken: {error}."))
+        finally:
+            parts.traffic.end(token)
 
     def _logs(self, request: Request) -> Coroutine[Any, Any, None]:
         prefix, _, instance = request.path.partition("/logs/")
@@ -171,56 +173,6 @@ class Proxy:
         request.finish()
 
 
-class _Passage:
-    """One request on its way through; the owner of its relay."""
-
-    __slots__ = ("_open", "_parts", "_request", "_token")
-
-    def __init__(self, parts: ProxyParts, request: Request, process: Process) -> None:
-        self._parts = parts
-        self._request = request
-        self._token = process.token
-        self._open = True
-        parts.traffic.begin(self._token)
-
-    def relay_head(self, status: int, headers: list[Field]) -> int | None:  # noqa: ARG002 - all pass
-        return 0
-
-    def relay_data(self, data: bytes) -> None:
-        """Nothing is read on the side here; the gateway does that."""
-
-    def relay_done(self) -> None:
-        self._end()
-
-    def relay_cancelled(self) -> None:
-        self._end()
-
-    def relay_failed(self, error: UpstreamFailedError) -> None:
-        self._end()
-        if error.kind in {Failure.CONNECT, Failure.LOST}:
-            self._parts.suspect(self._token)
-        if self._request.started:
-            self._request.abort()
-        elif error.kind in {Failure.CONNECT, Failure.BUSY}:
-            refuse(self._request, UnavailableError("The engine takes no requests right now."))
-        else:
-            refuse(self._request, UpstreamError("The engine ended the request without an answer."))
-
-    def body_failed(self, error: WireError) -> None:
-        self._end()
-        if self._request.started:
-            self._request.abort()
-        elif isinstance(error, BodyTooLargeError):
-            refuse(self._request, TooLargeError(f"{error}."))
-        elif not isinstance(error, ClientGoneError):
-            refuse(self._request, InvalidError(f"The body of the request is broken: {error}."))
-
-    def _end(self) -> None:
-        if self._open:
-            self._open = False
-            self._parts.traffic.end(self._token)
-
-
 def onward(headers: Sequence[Field], secret: str) -> list[Field]:
     """What the engine is told: no credential but its own secret, nothing of ours."""
     kept = without_hop_by_hop(headers, _ENDS_HERE)
@@ -228,8 +180,17 @@ def onward(headers: Sequence[Field], secret: str) -> list[Field]:
     return [*passed, (b"authorization", b"Bearer " + secret.encode())]
 
 
+def _engine_failed(error: UpstreamFailedError) -> AimsError:
+    if error.kind in {Failure.CONNECT, Failure.BUSY}:
+        return UnavailableError("The engine takes no requests right now.")
+    return UpstreamError("The engine ended the request without an answer.")
+
+
 def refuse(request: Request, error: AimsError) -> None:
-    """Answer with OpenAI's error envelope, spoken by the worker."""
+    """Answer with OpenAI's error envelope, spoken by the worker; a begun answer is cut instead."""
+    if request.started:
+        request.abort()
+        return
     request.reply(_reply(error, request))
 
 

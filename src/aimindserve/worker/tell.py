@@ -75,7 +75,7 @@ class Teller:
         observed = means.board.snapshot()
         name = means.membership.identity.name if means.membership.identity else means.config.name
         own = told.instances(name, desired, observed, self._before, now)
-        changed_set = self._desired is None or desired != self._desired
+        changed_set = desired is not self._desired
         self._desired = desired
         self._before = dict(own)
         self._seen = (own, told.files(desired, observed))
