@@ -24,6 +24,8 @@ RESTART_FIRST_S = 0.1
 RESTART_LIMIT_S = 10.0
 STABLE_S = 30.0
 """A child that lived this long is started again at once when it dies."""
+LOUD_LIVES = 3
+"""What a child says before it is ready is shown for so many lives; its log has all of it."""
 HURRY_S = 3.0
 """How long everything may take together after a second Ctrl-C."""
 KILLED_S = 2.0
@@ -104,6 +106,7 @@ class Supervisor:
         self._clock = clock
         self._tell = tell
         self._debug = debug
+        self._least = "debug" if debug else "warning"
         self._on_ready = on_ready
         self._on_stop = on_stop
         # A SimpleQueue may be used in signal handlers.
@@ -185,13 +188,17 @@ class Supervisor:
         if now - seat.began >= STABLE_S:
             seat.pause_s = RESTART_FIRST_S
         self._tell(
-            f"{event.name} ended ({how_ended(event.code)}) and starts again in {seat.pause_s:g} s"
+            f"{event.name} ended ({how_ended(event.code)}) and starts again in {seat.pause_s:g} s;"
+            f" its log: {seat.role.log_path}"
         )
         seat.due = now + seat.pause_s
         seat.pause_s = min(seat.pause_s * 2, RESTART_LIMIT_S)
         return None
 
     def _stop_all(self) -> None:
+        if not self._debug:
+            # While parts go away in order, the others miss them and say so: that is no news.
+            self._least = "error"
         if self._on_stop is not None:
             self._on_stop()
         for seat in self._seats.values():
@@ -239,7 +246,10 @@ class Supervisor:
                 seat.process.order(Order.STOP if self._hurry is None else Order.STOP_NOW)
 
     def _relay(self, event: Said) -> None:
-        text = told(event.line, debug=self._debug)
+        seat = self._seats[event.name]
+        # One that fails again and again would bury everything else on the terminal.
+        quiet = not seat.ready and seat.lives > LOUD_LIVES and not self._debug
+        text = "" if quiet else told(event.line, self._least)
         if text:
             self._tell(f"{event.name}: {text}")
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 LENGTH_MAX = 2_000
-_LOUD = frozenset({"warning", "error", "critical"})
+_LEVELS = ("debug", "info", "warning", "error", "critical")
 _QUIET_KEYS = frozenset({"event", "level", "timestamp", "part", "exception", "exc_info"})
 
 
-def told(line: str, *, debug: bool = False) -> str:
-    """One line for people, or nothing: debug shows everything."""
+def told(line: str, least: str = "warning") -> str:
+    """One line for people, or nothing for a record below the level `least`."""
     if not line.startswith("{"):
         return line[:LENGTH_MAX]
     try:
@@ -19,7 +19,8 @@ def told(line: str, *, debug: bool = False) -> str:
     except ValueError:
         return line[:LENGTH_MAX]
     fields = cast("Mapping[str, Any]", record)
-    if not debug and fields.get("level") not in _LOUD:
+    level = fields.get("level")
+    if level in _LEVELS and _LEVELS.index(level) < _LEVELS.index(least):
         return ""
     values = " ".join(f"{key}={value}" for key, value in fields.items() if key not in _QUIET_KEYS)
     return f"{fields.get('event', '')} {values}".strip()[:LENGTH_MAX]

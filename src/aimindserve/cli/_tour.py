@@ -49,15 +49,18 @@ class Tour:
     def run(self) -> None:
         """Everything, step by step; an error is told, and ends the tour but not the server."""
         with self._running:
+            self.failed = True
             try:
                 self._go()
+                self.failed = False
             except AimsError as error:
                 if not self._stopping.is_set():
-                    self.failed = True
                     self._tell(as_text(error, self._here.language))
                     self._tell("The server goes on; Ctrl-C stops it.")
             except asyncio.CancelledError:
                 return
+            finally:
+                self.failed = self.failed and not self._stopping.is_set()
 
     def stop(self) -> None:
         """Ask a tour that is still under way to end."""
@@ -157,16 +160,15 @@ class Tour:
 
     def _key(self, client: "Client") -> list[tuple[str, str]]:
         """An API key with an example, made at the first run and shown that once."""
-        body = {"model": NAME, "messages": [{"role": "user", "content": "Hello!"}]}
-        example = (
-            f"curl {self._url}/v1/chat/completions -H 'Content-Type: application/json'"
-            f" -H 'Authorization: Bearer {{key}}' -d '{json.dumps(body)}'"
-        )
         if any(key.name == KEY_NAME for key in client.api_keys.all()):
             again = "made at the first run; another: aimindserve keys create NAME"
-            return [("API key", again), ("Ask it", example.format(key="$GPUSTACK_API_KEY"))]
+            return [("API key", again), ("Ask it", self._example("$GPUSTACK_API_KEY"))]
         made = client.create_key({"name": KEY_NAME, "description": "Made by the quick start."})
-        return [
-            ("API key", f"{made.key}  (shown this once)"),
-            ("Ask it", example.format(key=made.key)),
-        ]
+        return [("API key", f"{made.key}  (shown this once)"), ("Ask it", self._example(made.key))]
+
+    def _example(self, key: str) -> str:
+        body = json.dumps({"model": NAME, "messages": [{"role": "user", "content": "Hello!"}]})
+        return (
+            f"curl {self._url}/v1/chat/completions -H 'Content-Type: application/json'"
+            f" -H \"Authorization: Bearer {key}\" -d '{body}'"
+        )
