@@ -4,8 +4,8 @@ A stream ends when the client leaves, when its credential is revoked, and when t
 without the last, a stopping server would wait for its streams for ever.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -138,6 +138,9 @@ def event(data: bytes, *, name: str = "", identifier: int | None = None) -> byte
 KEEP_ALIVE = b": keep-alive\n\n"
 
 
+ENDED = object()
+
+
 class Pump:
     """Carries what an asynchronous iterator yields to a reader that also has a timer.
 
@@ -147,24 +150,20 @@ class Pump:
 
     def __init__(self, source: AsyncIterator[Any], size: int = 256) -> None:
         self._source = source
-        self._send, self._receive = anyio.create_memory_object_stream[Any](size)
+        self._items: asyncio.Queue[Any] = asyncio.Queue(size)
 
     async def run(self) -> None:
-        """Carry until the source ends."""
-        async with self._send:
-            async for item in self._source:
-                await self._send.send(item)
+        """Carry until the source ends, then say so."""
+        async for item in self._source:
+            await self._items.put(item)
+        await self._items.put(ENDED)
 
     async def next(self, within_s: float) -> Any:
-        """The next item, None when there is none within `within_s`; raises EndOfStream."""
+        """The next item, `ENDED` when there will be none, None when there is none in time."""
         with anyio.move_on_after(within_s):
-            return await self._receive.receive()
+            return await self._items.get()
         return None
 
     def ready(self) -> list[Any]:
         """Everything that is there without waiting."""
-        items: list[Any] = []
-        with suppress(anyio.WouldBlock, anyio.EndOfStream):
-            while True:
-                items.append(self._receive.receive_nowait())
-        return items
+        return [self._items.get_nowait() for _ in range(self._items.qsize())]

@@ -26,7 +26,7 @@ from aimindserve.server.auth.principals import Principal, PrincipalKind
 from aimindserve.server.operations import Audience, Operation
 from aimindserve.server.parameters import QueryModel, read_query
 from aimindserve.server.services import Services, principal_of
-from aimindserve.server.streams import Pump, Write, event
+from aimindserve.server.streams import ENDED, Pump, Write, event
 from aimindserve.store.base import Change, ChangeType, Resync
 
 BOOKMARK_S = 10.0
@@ -163,19 +163,19 @@ class Watcher:
     async def _follow(self, write: Write, pump: Pump, revision: int) -> None:
         due = self._clock.monotonic() + BOOKMARK_S
         while True:
-            try:
-                first = await pump.next(max(0.0, due - self._clock.monotonic()))
-            except anyio.EndOfStream:
-                return
+            first = await pump.next(max(0.0, due - self._clock.monotonic()))
             if first is not None:
                 await anyio.sleep(COALESCE_S)
                 events = [first, *pump.ready()]
-                messages = coalesced(self._messages(events))
-                revision = max([revision, *(each.revision for each in events)])
+                news = [each for each in events if each is not ENDED]
+                revision = max([revision, *(each.revision for each in news)])
+                messages = coalesced(self._messages(news))
                 if messages:
                     await write(b"".join(self._encode(message) for message in messages))
-                if any(isinstance(each, Resync) for each in events):
+                if any(isinstance(each, Resync) for each in news):
                     await write(self._plain("RESYNC", revision))
+                    return
+                if len(news) < len(events):
                     return
             if self._clock.monotonic() >= due:
                 await write(self._plain("BOOKMARK", revision))

@@ -1,0 +1,345 @@
+"""Joining, the desired set, reports: what an agent and the server say to each other."""
+
+import asyncio
+import json
+from dataclasses import replace
+
+import msgspec
+from integration.server.control_plane import Open, plane
+
+from aimindserve.core.device import Inventory, Reserved, Usage
+from aimindserve.core.facts import ModelFacts, ModelRef, SourceName
+from aimindserve.core.ids import WorkerName
+from aimindserve.core.launch import DesiredSet
+from aimindserve.core.placement import Placement, Rank
+from aimindserve.core.reason import Reason
+from aimindserve.core.report import (
+    Ack,
+    FileObservation,
+    FileState,
+    InstanceObservation,
+    Report,
+    RunState,
+    WorkerObservation,
+)
+from aimindserve.resources.deployment import DeploymentSpec
+from aimindserve.resources.instance import InstanceSpec, InstanceStatus
+from aimindserve.resources.model_file import ModelFileSpec
+from aimindserve.store.base import Draft
+
+GIB = 1024**3
+REGISTER = "/api/v1/workers/register"
+SPEC = DeploymentSpec.model_validate(
+    {
+        "model": {"source": "local", "path": "/m.gguf"},
+        "backend": "llama.cpp",
+        "backend_parameters": ["--ctx-size=4096"],
+        "env": {"B": "2", "A": "1"},
+    }
+)
+USAGE = Usage(
+    cpu=0.5,
+    ram_used_bytes=GIB,
+    ram_available_bytes=3 * GIB,
+    swap_used_bytes=0,
+    disk_available_bytes=9 * GIB,
+)
+
+
+def seen(**changes):
+    inventory = Inventory(
+        os="linux",
+        os_name="Debian",
+        os_version="12",
+        kernel="6.1",
+        arch="amd64",
+        cpu_name="x",
+        cpu_count=2,
+        ram_bytes=4 * GIB,
+        swap_bytes=0,
+        boot_time=1.0,
+    )
+    whole = WorkerObservation(
+        version="1",
+        host="10.0.0.5",
+        port=10150,
+        metrics_port=10151,
+        inventory=inventory,
+        usage=USAGE,
+        reserved=Reserved(),
+    )
+    return replace(whole, **changes)
+
+
+def running(placement="p1", **changes):
+    first = InstanceObservation(placement_id=placement, state=RunState.READY, since=1.0, port=40000)
+    return replace(first, **changes)
+
+
+async def place(found, name, worker, placement="p1", **changes):
+    spec = InstanceSpec(deployment="d", deployment_generation=1, template=SPEC, **changes)
+    where = Placement(placement, "cpu", (Rank(WorkerName(worker)),), parameters=("--flag",))
+    await found.store.create(Draft("instance", name, spec, InstanceStatus(placement=where)))
+
+
+async def report(found, worker, instances=(), files=(), *, observed=None, revision=0):
+    body = Report(revision, observed or seen(), tuple(instances), tuple(files))
+    return await found.call(
+        "PUT",
+        f"/api/v1/workers/{worker}/report",
+        worker,
+        content=msgspec.json.encode(body),
+        headers={"content-type": "application/json"},
+    )
+
+
+def run(scenario):
+    async def go():
+        async with plane() as found:
+            await scenario(found)
+
+    asyncio.run(go())
+
+
+def test_joining_and_coming_back():
+    async def scenario(found):
+        first = await found.add_worker("gpu", labels={"zone": "a"})
+        assert first["name"] == "gpu"
+        assert found.store.get("worker", "gpu").metadata.labels == {"zone": "a"}
+        again = await found.add_worker("gpu")
+        assert again["name"] == "gpu"
+        assert again["credential"] != first["credential"]
+        old = {"authorization": f"Bearer {first['credential']}"}
+        answer = await found.call("PUT", "/api/v1/workers/gpu/report", headers=old)
+        assert answer.status_code == 401
+        other = await found.add_worker("gpu", machine_id="another-machine")
+        third = await found.add_worker("gpu", machine_id="a-third-machine")
+        assert (other["name"], third["name"]) == ("gpu-2", "gpu-3")
+        back = await found.add_worker("whatever", machine_id="another-machine")
+        assert back["name"] == "gpu-2"
+        stored = json.dumps(str(found.store.list("worker")))
+        assert all(each["credential"] not in stored for each in (first, again, other))
+
+    run(scenario)
+
+
+def test_a_chosen_name_is_not_given_to_another_machine():
+    async def scenario(found):
+        await found.add_worker("gpu")
+        body = {"name": "gpu", "explicit_name": True, "machine_id": "another-machine"}
+        answer = await found.call("POST", REGISTER, "join", json=body)
+        assert (answer.status_code, answer.json()["code"]) == (409, "exists")
+        same = {**body, "machine_id": "machine-of-gpu"}
+        assert (await found.call("POST", REGISTER, "join", json=same)).json()["name"] == "gpu"
+
+    run(scenario)
+
+
+def test_joining_refuses_what_is_wrong():
+    async def scenario(found):
+        wrong = await found.call("POST", REGISTER, "wrong", json={})
+        assert wrong.status_code == 401
+        assert wrong.json()["hint"]
+        for body in (
+            {"name": "UPPER", "machine_id": "machine-1"},
+            {"name": "a", "machine_id": "x"},
+            {"name": "a", "machine_id": "machine 1\n"},
+            {"name": "a", "machine_id": "machine-1", "labels": {"a b": "c"}},
+            {"name": "a", "machine_id": "machine-1", "is_admin": True},
+        ):
+            answer = await found.call("POST", REGISTER, "join", json=body)
+            assert answer.status_code == 400, body
+
+    run(scenario)
+
+
+def read_set(block):
+    name, data = block.split("\n", 1)
+    assert name == "event: desired"
+    return msgspec.json.decode(data.removeprefix("data: "), type=DesiredSet)
+
+
+def test_the_desired_set_at_once_and_at_every_change():
+    async def scenario(found):
+        await found.add_worker("w")
+        await found.add_worker("v")
+        await place(found, "d-1", "w")
+        stream = Open(found.app, "/api/v1/workers/w/desired", found.headers["w"])
+        (block,) = await stream.blocks(1)
+        first = read_set(block)
+        assert first.worker == "w"
+        (assignment,) = first.instances
+        assert assignment.instance == "d-1"
+        assert assignment.backend == "llama.cpp"
+        assert assignment.options.parameters == ("--ctx-size=4096", "--flag")
+        assert assignment.options.env == (("A", "1"), ("B", "2"))
+        assert assignment.placement.id == "p1"
+
+        await place(found, "d-2", "v", "p2")
+        await found.store.create(Draft("deployment", "d", SPEC))
+        model = ModelRef(SourceName.LOCAL, path="/m.gguf")
+        await found.store.create(Draft("model-file", "w-1", ModelFileSpec(worker="w", model=model)))
+        second = read_set((await stream.blocks(1))[0])
+        assert [each.instance for each in second.instances] == ["d-1"]
+        assert [(each.name, each.model) for each in second.files] == [("w-1", model)]
+        assert second.revision > first.revision
+
+        def stop(current):
+            return replace(current, spec=current.spec.model_copy(update={"stopping": True}))
+
+        await found.store.update("instance", "d-1", stop)
+        third = read_set((await stream.blocks(1))[0])
+        assert third.instances == ()
+        await stream.close()
+
+    run(scenario)
+
+
+def test_what_a_worker_saw_wakes_nobody():
+    async def scenario(found):
+        await found.add_worker("w")
+        await place(found, "d-1", "w")
+        stream = Open(found.app, "/api/v1/workers/w/desired", found.headers["w"])
+        await stream.blocks(1)
+        await report(found, "w", [("d-1", running())])
+        await report(found, "w", [("d-1", running(state=RunState.FAILED))])
+        try:
+            await stream.blocks(1, within_s=0.3)
+        except (TimeoutError, asyncio.TimeoutError):
+            pass
+        else:
+            raise AssertionError("an observation was sent back as a desired set")
+        await stream.close()
+
+    run(scenario)
+
+
+def test_a_removed_worker_loses_its_stream():
+    async def scenario(found):
+        await found.add_worker("w")
+        stream = Open(found.app, "/api/v1/workers/w/desired", found.headers["w"])
+        await stream.blocks(1)
+        assert (await found.call("DELETE", "/api/v1/workers/w", "admin")).status_code == 200
+        await stream.wait_end(2)
+        assert (await report(found, "w")).status_code == 401
+
+    run(scenario)
+
+
+def test_a_report_is_believed_as_far_as_it_concerns_the_worker():
+    async def scenario(found):
+        await found.add_worker("w")
+        await place(found, "mine", "w")
+        await place(found, "other", "v", "p2")
+        await place(found, "newer", "w", "p4")
+        model = ModelRef(SourceName.LOCAL, path="/m.gguf")
+        for name, worker in (("w-1", "w"), ("v-1", "v")):
+            spec = ModelFileSpec(worker=worker, model=model)
+            await found.store.create(Draft("model-file", name, spec))
+        facts = ModelFacts(format="gguf", architecture="llama", size_bytes=5, head_count_kv=(3,))
+        looked = FileObservation(FileState.READY, path="/m.gguf", size_bytes=5, facts=facts)
+        answer = await report(
+            found,
+            "w",
+            [
+                ("mine", running(reason=Reason("engine_exited", {"status": "exit 1"}))),
+                ("other", running("p2")),
+                ("newer", running("p3")),
+                ("unknown", running("p9")),
+            ],
+            [("w-1", looked), ("v-1", looked), ("nothing", looked)],
+        )
+        assert answer.status_code == 200, answer.text
+        ack = msgspec.json.decode(answer.content, type=Ack)
+        assert ack.interval_s == 10
+        assert ack.revision == found.store.revision
+        get = found.store.get
+        assert get("instance", "mine").status.observed.state is RunState.READY
+        assert get("instance", "other").status.observed is None
+        assert get("instance", "newer").status.observed is None
+        assert get("model-file", "w-1").status.observed == looked
+        assert get("model-file", "v-1").status.observed is None
+        assert get("worker", "w").status.observed.host == "10.0.0.5"
+        shown = (await found.call("GET", "/api/v1/instances/mine", "ada")).json()
+        reason = shown["status"]["observed"]["reason"]
+        assert "exit 1" in reason["message"]
+        assert reason["fix"]
+
+    run(scenario)
+
+
+def test_numbers_are_shown_but_not_stored():
+    async def scenario(found):
+        await found.add_worker("w")
+        await place(found, "d-1", "w")
+        await report(found, "w", [("d-1", running(rss_bytes=1))])
+        revision = found.store.revision
+        busy = replace(USAGE, cpu=0.9, ram_used_bytes=2 * GIB)
+        for _ in range(3):
+            await report(found, "w", [("d-1", running(rss_bytes=77))], observed=seen(usage=busy))
+        assert found.store.revision == revision
+        worker = (await found.call("GET", "/api/v1/workers/w", "ada")).json()
+        assert worker["status"]["observed"]["usage"]["cpu"] == 0.9
+        instance = (await found.call("GET", "/api/v1/instances/d-1", "ada")).json()
+        assert instance["status"]["observed"]["rss_bytes"] == 77
+
+    run(scenario)
+
+
+def test_a_stopping_instance_goes_when_its_worker_lets_go_of_it():
+    async def scenario(found):
+        await found.add_worker("w")
+        await place(found, "seen", "w", stopping=True)
+        await place(found, "unseen", "w", "p2", stopping=True)
+        await place(found, "wanted", "w", "p3")
+        await report(found, "w", [("seen", running()), ("wanted", running("p3"))])
+        assert found.store.find("instance", "seen") is not None
+        # It never saw `unseen`, and may be starting it: the set it acted on is too old to know.
+        assert found.store.find("instance", "unseen") is not None
+        await report(found, "w", [("wanted", running("p3"))], revision=found.store.revision)
+        assert found.store.find("instance", "seen") is None
+        assert found.store.find("instance", "unseen") is None
+        await report(found, "w")
+        assert found.store.get("instance", "wanted").status.observed is None
+
+    run(scenario)
+
+
+def test_impossible_addresses_and_broken_reports_are_refused():
+    async def scenario(found):
+        await found.add_worker("w")
+        for host in (
+            "169.254.169.254",
+            "0.0.0.0",
+            "::",
+            "224.0.0.1",
+            "a b",
+            "",
+            "2852039166",
+            "x/y",
+        ):
+            answer = await report(found, "w", observed=seen(host=host))
+            assert answer.status_code == 400, host
+        assert found.store.get("worker", "w").status.observed is None
+        path = "/api/v1/workers/w/report"
+        answer = await found.call("PUT", path, "w", json={"desired_revision": "x"})
+        assert answer.json()["code"] == "body_invalid"
+
+    run(scenario)
+
+
+def test_a_ready_worker_is_deleted_only_by_force():
+    async def scenario(found):
+        await found.add_worker("w")
+
+        def ready(current):
+            return current.with_status(current.status.model_copy(update={"ready": True}))
+
+        await found.store.update("worker", "w", ready)
+        answer = await found.call("DELETE", "/api/v1/workers/w", "admin")
+        assert (answer.status_code, answer.json()["code"]) == (409, "conflict")
+        assert "force" in answer.json()["hint"]
+        answer = await found.call("DELETE", "/api/v1/workers/w?force=true", "admin")
+        assert answer.status_code == 200
+
+    run(scenario)
