@@ -41,6 +41,9 @@ class InstanceObservation:
     next_start: float | None = None
     adopted: bool = False
     rss_bytes: int = 0
+    ended: Reason | None = None
+    """Why the run before this one ended, for as long as that is news: until it has long been ready
+    again. A restart that nobody can explain afterwards is the one people complain about."""
 
 
 class FileState(str, Enum):

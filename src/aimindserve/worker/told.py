@@ -135,6 +135,7 @@ def _running(process: Process, course: Course | None) -> InstanceObservation:
         reason=process.gone or reason,
         adopted=process.adopted,
         rss_bytes=process.rss_bytes,
+        ended=course.reason if course is not None else None,
     )
 
 
