@@ -16,7 +16,6 @@ import click
 
 from aimindserve.client.errors import UnreachableError
 from aimindserve.core.errors import AimsError, InvalidError
-from aimindserve.kit.secrets import write_private
 
 if TYPE_CHECKING:
     from aimindserve.client.sync import Client
@@ -73,6 +72,8 @@ def read() -> Logins:
 
 def write(logins: Logins) -> None:
     """Keep `logins`, readable by this user alone. Raises InvalidError when that is not possible."""
+    from aimindserve.kit.secrets import write_private
+
     servers = {url: asdict(login) for url, login in logins.servers.items()}
     try:
         write_private(

@@ -1,22 +1,43 @@
 """Reading a scheduling decision: every worker's reason to refuse an instance. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from aimindserve.cli._text import reason_text
 from aimindserve.client.objects import Document
 
+SHOWN = 12
+FIXES_SHOWN = 3
+SUMMARIES = frozenset({"no_fit"})
+"""Reasons that only sum up others; their fix is to look at those."""
+
 
 def refusals(decision: Document, language: str) -> list[str]:
-    """`worker: sentence`, one line for each worker that refused."""
-    return [f"{name}: {reason_text(reason, language)[0]}" for name, reason in refused(decision)]
+    """`worker: sentence`, one line for each worker that refused, and how many more there are."""
+    lines = [
+        f"{each['worker']}: {reason_text(each, language)[0]}" for each in refused(decision)[:SHOWN]
+    ]
+    return lines + more(decision)
 
 
-def refused(decision: Document) -> Sequence[tuple[str, Mapping[str, Any]]]:
-    """(worker, reason) of each worker that refused."""
-    rows: Any = decision.get("workers") or []
-    if isinstance(rows, Mapping):
-        named = cast("Mapping[str, Any]", rows)
-        rows = [{"worker": name, "reason": reason} for name, reason in named.items()]
-    found = [cast("Mapping[str, Any]", row) for row in rows if isinstance(row, Mapping)]
-    return [(str(row["worker"]), row["reason"]) for row in found if row.get("reason")]
+def refused(decision: Document) -> Sequence[Mapping[str, Any]]:
+    """Each refusal as a reason with its `worker`."""
+    found: Sequence[Mapping[str, Any]] = decision.get("refused") or ()
+    return found
+
+
+def more(decision: Document) -> list[str]:
+    """A line for the refusals that are not shown."""
+    hidden = int(decision.get("refused_total") or 0) - SHOWN
+    return [f"… +{hidden}"] if hidden > 0 else []
+
+
+def fixes(reason: Mapping[str, Any], decision: Document, language: str) -> list[str]:
+    """What to do about a reason; of a summary, what to do about the commonest reasons in it."""
+    if reason.get("code") not in SUMMARIES or not refused(decision):
+        fix = reason_text(reason, language)[1]
+        return [fix] if fix else []
+    counts: Mapping[str, int] = decision.get("counts") or {}
+    ranked = sorted(refused(decision), key=lambda each: -counts.get(str(each.get("code")), 0))
+    every = [reason_text(each, language)[1] for each in ranked]
+    return [fix for fix in dict.fromkeys(every) if fix][:FIXES_SHOWN]

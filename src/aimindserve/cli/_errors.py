@@ -27,7 +27,6 @@ from aimindserve.client.errors import (
     code_of,
 )
 from aimindserve.core.errors import AimsError, InternalError, UnauthenticatedError, problem
-from aimindserve.kit.secrets import write_private
 
 _CODES: tuple[tuple[type[AimsError], int], ...] = (
     (UnreachableError, _failure.NOT_REACHABLE),
@@ -68,6 +67,7 @@ def _defect(error: Exception) -> InternalError:
     """What a person is told of a defect; its details are left in a file."""
     report = Path(click.get_app_dir("aimindserve")) / "last-crash.txt"
     from aimindserve.kit.log import mask_text
+    from aimindserve.kit.secrets import write_private
 
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
     hint = f"The details are in {report}; please report them. --debug shows them here."

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimindserve.cli._columns import at
-from aimindserve.cli._decision import refused
+from aimindserve.cli._decision import SHOWN, fixes, more, refused
 from aimindserve.cli._find import find_either, instances_of
 from aimindserve.cli._invocation import Invocation, client_command
 from aimindserve.cli._output import aligned, print_document
@@ -60,18 +60,19 @@ def told(here: Invocation, document: Document) -> list[str]:
     if reason is None:
         key = "why_ready" if phase in _SETTLED else "why_working"
         return [here.text(key, name=name, phase=phase)]
-    message, fix = reason_text(reason, here.language)
+    message = reason_text(reason, here.language)[0]
+    decision: Document = document["decision"] or {}
     lines = [f"{name}  {phase}  ({reason.get('code')})", f"  {message}"]
     lines += [f"  | {line}" for line in str(reason.get("evidence") or "").splitlines()]
     rows = [
-        [worker, reason_text(each, here.language)[0], f"({each.get('code')})"]
-        for worker, each in refused(document["decision"] or {})
+        [str(each["worker"]), reason_text(each, here.language)[0], f"({each.get('code')})"]
+        for each in refused(decision)[:SHOWN]
     ]
     if rows:
-        lines += ["", f"{here.text('why_not')}:"]
-        lines += [f"  {line}" for line in aligned(rows).splitlines()]
-    if fix:
-        lines += ["", f"{here.text('fix')}: {fix}"]
+        table = [*aligned(rows).splitlines(), *more(decision)]
+        lines += ["", f"{here.text('why_not')}:", *(f"  {line}" for line in table)]
+    for place, fix in enumerate(fixes(reason, decision, here.language)):
+        lines += [*([""] if place == 0 else []), f"{here.text('fix')}: {fix}"]
     return lines
 
 

@@ -23,8 +23,11 @@ from aimindserve.core.errors import NotFoundError
 from aimindserve.kit.units import format_duration
 
 SETTLE_S = 3.0
+JOINING_S = 15.0
 RESTARTS_MAX = 3
 _ON_THEIR_WAY = frozenset({"file_checking"})
+_JOINING = frozenset({"no_worker", "worker_not_ready"})
+"""A server that has just started has no worker for a moment."""
 
 
 class Outcome(Enum):
@@ -135,7 +138,8 @@ class Waiting:
             return Outcome.PENDING, None
         if self._refused_since is None:
             self._refused_since = now
-        settled = now - self._refused_since >= self.settle_s
+        joining = bool(_codes(refused) & _JOINING)
+        settled = now - self._refused_since >= (JOINING_S if joining else self.settle_s)
         return (Outcome.UNSCHEDULABLE, refused) if settled else (Outcome.PENDING, None)
 
 
@@ -160,9 +164,15 @@ def _is_failed(stage: Stage) -> bool:
 
 
 def _is_refused(stage: Stage) -> bool:
-    if stage.phase != "waiting" or stage.reason is None:
-        return False
-    return stage.reason.get("code") not in _ON_THEIR_WAY
+    return stage.phase == "waiting" and not _codes(stage) & _ON_THEIR_WAY
+
+
+def _codes(stage: Stage) -> set[str]:
+    """The codes of a stage's reason: a summary names those of all workers in `counts`."""
+    reason: Mapping[str, Any] = stage.reason or {}
+    params: Mapping[str, Any] = reason.get("params") or {}
+    counts: Mapping[str, int] = params.get("counts") or {}
+    return {str(reason.get("code") or ""), *counts}
 
 
 def check(deployment: str, progress: Progress) -> None:

@@ -167,7 +167,11 @@ def test_why_gives_reason_numbers_of_each_worker_and_a_fix(served, capsys, monke
     served.add_instance("m", "m-bbbbb", refusal=refusal(**params))
     served.decisions.put(
         "m-bbbbb",
-        {"workers": [{"worker": "gpu-01", "reason": {"code": "no_fit_ram", "params": params}}]},
+        {
+            "refused": [{"worker": "gpu-01", "code": "no_fit_ram", "params": params}],
+            "refused_total": 1,
+            "counts": {"no_fit_ram": 1},
+        },
     )
     capsys.readouterr()
     assert served.run("why", "m") == 0
@@ -178,7 +182,7 @@ def test_why_gives_reason_numbers_of_each_worker_and_a_fix(served, capsys, monke
     assert served.run("why", "m", "-o", "json") == 0
     document = json.loads(capsys.readouterr().out)
     assert document["reason"]["code"] == "no_fit_ram"
-    assert document["decision"]["workers"][0]["worker"] == "gpu-01"
+    assert document["decision"]["refused"][0]["worker"] == "gpu-01"
     monkeypatch.setenv("LANG", "zh_CN.UTF-8")
     assert served.run("why", "m") == 0
     assert "空闲内存不足" in capsys.readouterr().out
@@ -210,7 +214,11 @@ def test_waiting_ends_with_the_reason_when_nothing_fits(served, capsys):
     served.add_instance("m", "m-bbbbb", refusal=refusal(**params))
     served.decisions.put(
         "m-bbbbb",
-        {"workers": [{"worker": "gpu-01", "reason": {"code": "no_fit_ram", "params": params}}]},
+        {
+            "refused": [{"worker": "gpu-01", "code": "no_fit_ram", "params": params}],
+            "refused_total": 1,
+            "counts": {"no_fit_ram": 1},
+        },
     )
     capsys.readouterr()
     assert served.run("wait", "m", "--timeout", "20") == 6

@@ -10,6 +10,7 @@ import pytest
 from aimindserve.cli import _columns as columns
 from aimindserve.cli._ask import curl
 from aimindserve.cli._columns import COLUMNS, at
+from aimindserve.cli._decision import fixes, refusals
 from aimindserve.cli._durations import duration
 from aimindserve.cli._errors import as_problem, as_text, exit_code
 from aimindserve.cli._kinds import kind_of
@@ -200,3 +201,19 @@ def test_a_request_to_paste_fits_the_model():
     assert "/v1/chat/completions" in curl("http://127.0.0.1", "m", ())
     assert "Authorization" not in curl("http://127.0.0.1", "m", ("llm",))
     assert "$GPUSTACK_API_KEY" in curl("http://gpu-01", "m", ("llm",))
+
+
+def test_fixes_of_a_summary_are_those_of_the_reasons_in_it():
+    decision = {
+        "refused": [
+            {"worker": "a", "code": "path_missing", "params": {}},
+            {"worker": "b", "code": "no_fit_ram", "params": {}},
+            {"worker": "c", "code": "no_fit_ram", "params": {}},
+        ],
+        "refused_total": 14,
+        "counts": {"no_fit_ram": 2, "path_missing": 1},
+    }
+    found = fixes({"code": "no_fit", "params": {"name": "m"}}, decision, "en")
+    assert [text.split()[0] for text in found] == ["Use", "Put"]
+    assert fixes({"code": "path_missing", "params": {}}, {}, "en")[0].startswith("Put")
+    assert refusals(decision, "en")[-1] == "… +2"

@@ -91,6 +91,17 @@ def test_a_worker_that_still_looks_at_the_file_is_no_refusal():
     waiting = told(deployment(), instance(phase="waiting", reason={"code": "file_checking"}))
     waiting.progress(0)
     assert waiting.progress(100).outcome is Outcome.PENDING
+    mixed = {"code": "no_fit", "params": {"counts": {"no_fit_ram": 1, "file_checking": 1}}}
+    waiting = told(deployment(), instance(phase="waiting", reason=mixed))
+    waiting.progress(0)
+    assert waiting.progress(100).outcome is Outcome.PENDING
+
+
+def test_a_server_that_has_just_started_may_have_no_worker_for_a_moment():
+    waiting = told(deployment(), instance(phase="waiting", reason={"code": "no_worker"}))
+    waiting.progress(0)
+    assert waiting.progress(10).outcome is Outcome.PENDING
+    assert waiting.progress(16).outcome is Outcome.UNSCHEDULABLE
 
 
 @pytest.mark.parametrize(
