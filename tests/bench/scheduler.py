@@ -64,7 +64,9 @@ def ask(index: int, deployments: int) -> Ask:
 
 
 def main() -> None:
-    print(f"{'workers':>8} {'devices':>8} {'asks':>6} {'kinds':>6} {'placed':>7} {'CPU s':>8}  limit")
+    print(
+        f"{'workers':>8} {'devices':>8} {'asks':>6} {'kinds':>6} {'placed':>7} {'CPU s':>8}  limit"
+    )
     for workers, devices, kinds in ((125, 8, 50), (125, 8, 500), (1000, 1, 50), (1000, 1, 500)):
         snapshot = Snapshot(1, tuple(worker(index, devices) for index in range(workers)))
         asks = [ask(index, kinds) for index in range(500)]

@@ -20,6 +20,7 @@ from aimindserve.core.facts import Category, ModelFacts, Options
 from aimindserve.core.launch import LaunchContext, LaunchSpec, Probe
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Requirement, Shape
+from aimindserve.formats.ggml_types import BY_NAME
 from aimindserve.formats.llama_cpp_memory import Settings, need
 
 ENGINE = Path(__file__).with_name("_llama_cpp_engine.py")
@@ -159,23 +160,41 @@ def _unfit(detail: str) -> Reason:
 
 
 def _contradiction(model: ModelFacts, fields: Mapping[str, Any]) -> Reason | None:
-    wanted = _Wanted(fields)
-    value_type = wanted.name("cache_type_v", "f16")
-    detail = ""
-    param = ""
-    if wanted.name("flash_attn_type", "auto") == "disabled" and value_type not in (
-        "f32",
-        "f16",
-        "bf16",
-    ):
-        param, detail = f"--cache-type-v {value_type}", "a quantised V cache needs flash attention"
-    elif fields.get("embedding") is True and model.categories == (Category.RERANKER,):
-        param, detail = "--embedding", "this model ranks; leave it out"
-    elif fields.get("reranking") is True and Category.EMBEDDING in model.categories:
-        param, detail = "--reranking", "this model embeds and cannot rank"
-    if not detail:
+    found = (
+        _uneven(_Wanted(fields), model)
+        or _quantised_without_flash(_Wanted(fields))
+        or _wrong_mode(model, fields)
+    )
+    if found is None:
         return None
+    param, detail = found
     return Reason("bad_param", {"backend": BACKEND, "param": param, "detail": detail})
+
+
+def _quantised_without_flash(wanted: _Wanted) -> tuple[str, str] | None:
+    kind = wanted.name("cache_type_v", "f16")
+    if wanted.name("flash_attn_type", "auto") != "disabled" or kind in ("f32", "f16", "bf16"):
+        return None
+    return f"--cache-type-v {kind}", "a quantised V cache needs flash attention"
+
+
+def _wrong_mode(model: ModelFacts, fields: Mapping[str, Any]) -> tuple[str, str] | None:
+    if fields.get("embedding") is True and Category.RERANKER in model.categories:
+        return "--embedding", "this model ranks; leave it out"
+    if fields.get("reranking") is True and Category.EMBEDDING in model.categories:
+        return "--reranking", "this model embeds and cannot rank"
+    return None
+
+
+def _uneven(wanted: _Wanted, model: ModelFacts) -> tuple[str, str] | None:
+    """A cache type that does not divide the heads: llama.cpp would refuse to start."""
+    for letter, length in (("k", model.key_length), ("v", model.value_length)):
+        name = wanted.name(f"cache_type_{letter}", "f16")
+        block = BY_NAME[name].block
+        if length % block:
+            detail = f"it stores {block} values together, and this model's heads have {length}"
+            return f"--cache-type-{letter} {name}", detail
+    return None
 
 
 def _plans(model: ModelFacts, fields: Mapping[str, Any]) -> list[tuple[str, ...]]:

@@ -1,16 +1,13 @@
 """Scenarios of the scheduler as text: `NAME.yaml` says what there is, `NAME.plan.txt` what is planned.
 
-    python tests/golden/scheduler/scenario.py        write every plan anew; then read the diff
+    PYTHONPATH=src:tests python -m golden.scheduler.scenario
+
+writes every plan anew; then read the diff.
 
 Sizes are written as people write them (`24GiB`). An ask stands for `replicas` asks.
 """
 
-import sys
 from pathlib import Path
-
-HERE = Path(__file__).parent
-if __name__ == "__main__":
-    sys.path.insert(0, str(HERE.parents[2] / "src"))
 
 import yaml
 
@@ -20,6 +17,8 @@ from aimindserve.core.shape import Requirement, Shape
 from aimindserve.kit.units import format_bytes, parse_bytes
 from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
 from aimindserve.scheduler.plan import plan
+
+HERE = Path(__file__).parent
 
 
 def names():

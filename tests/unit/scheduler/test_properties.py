@@ -20,9 +20,7 @@ def after(snapshot, asks, result):
     for ask in asks:
         placement = result.placements.get(ask.instance)
         if placement is not None:
-            views[placement.worker] = take(
-                views[placement.worker], placement.ranks, ask.deployment
-            )
+            views[placement.worker] = take(views[placement.worker], placement.ranks, ask.deployment)
     return views
 
 
@@ -57,7 +55,7 @@ def test_every_ask_is_placed_or_refused_with_reasons(snapshot, asks):
 @given(worlds.snapshots(), worlds.ask_lists())
 @settings(max_examples=25, deadline=None)
 def test_what_is_refused_fits_nowhere_even_now(snapshot, asks):
-    """Free memory only shrinks during a plan: what would fit at its end would have fitted before."""
+    """Free memory only shrinks during a plan: what fits at its end would have fitted before."""
     result = plan(snapshot, asks)
     views = after(snapshot, asks, result).values()
     for ask in asks:

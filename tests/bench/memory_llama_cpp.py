@@ -1,0 +1,180 @@
+"""What we say llama.cpp takes against what it takes: `python tests/bench/memory_llama_cpp.py MODEL`.
+
+Starts the embedded engine as a worker would, reads its own report of buffers, sends a prompt that
+fills one ubatch and short ones to all slots at once, and reads the resident memory at its highest
+(the cache is touched whole at load). Prints one line per setting, ours/theirs; `--full` tries the
+whole grid. Linux only (reads /proc). Sizes in MiB.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from itertools import product
+from pathlib import Path
+
+from aimindserve.backends.llama_cpp import PLUGIN, _fields, _settings
+from aimindserve.core.facts import ModelRef, Options, SourceName
+from aimindserve.core.launch import Assignment, LaunchContext
+from aimindserve.core.placement import Placement, Rank
+from aimindserve.formats import llama_cpp_memory as memory
+from aimindserve.formats.gguf import read_facts
+
+MIB = 1024**2
+PORT = 40990
+SOME = (
+    "--ctx-size=512 --parallel=1",
+    "--ctx-size=4096 --parallel=1",
+    "--ctx-size=8192 --parallel=4",
+    "--ctx-size=8192 --parallel=8",
+    "--ctx-size=8192 --parallel=1 --flash-attn=off",
+    "--ctx-size=4096 --parallel=2 --cache-type-k=q8_0 --cache-type-v=q8_0",
+    "--ctx-size=4096 --parallel=1 --ubatch-size=1024",
+    "--ctx-size=4096 --parallel=1 --mmap",
+    "--ctx-size=2048 --parallel=1 --embedding --pooling=mean",
+)
+
+
+def grid():
+    contexts, slots = (512, 2048, 8192), (1, 2, 4, 8)
+    kinds = ("", " --cache-type-k=q8_0 --cache-type-v=q8_0", " --flash-attn=off")
+    return [
+        f"--ctx-size={context} --parallel={count}{kind}"
+        for context, count, kind in product(contexts, slots, kinds)
+    ]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--full", action="store_true")
+    arguments = parser.parse_args()
+    with arguments.model.open("rb") as file:
+
+        def read(offset, length):
+            file.seek(offset)
+            return file.read(length)
+
+        facts = read_facts(read, arguments.model.stat().st_size)
+    print(f"{facts.name}: {facts.architecture}, {facts.quantization}, {facts.layer_count} layers")
+    print(f"{'':66} {'weights':>15} {'KV':>15} {'compute':>15} {'RSS total':>15}   error")
+    for line in grid() if arguments.full else SOME:
+        show(line, facts, arguments.model)
+
+
+def show(line, facts, model):
+    options = Options(parameters=(*line.split(), "--verbosity=4"))
+    shape = next(s for s in PLUGIN.shapes(facts, options) if not s.requirement.device_types)
+    settings = _settings(facts, _fields((*shape.parameters, *options.parameters)), ())
+    need = memory.need(facts, settings).ram
+    predicted = (
+        need.weights,
+        memory.kv_cache(facts, settings),
+        memory.compute_buffer(facts, settings),
+        need.total,
+    )
+    log, rss = measure(options, shape, facts, model)
+    if rss is None:
+        print(f"{line[:66]:66} the engine did not start:\n{log[-800:]}")
+        return
+    measured = (
+        reported(log, "model"),
+        reported(log, "KV") + reported(log, "RS"),
+        reported(log, "compute"),
+        rss,
+    )
+    pairs = " ".join(
+        f"{ours / MIB:7.1f}/{theirs / MIB:7.1f}"
+        for ours, theirs in zip(predicted, measured, strict=True)
+    )
+    below = " BELOW" if predicted[-1] < rss else ""
+    print(f"{line[:66]:66} {pairs}   {100 * (predicted[-1] / rss - 1):+.1f} %{below}", flush=True)
+
+
+def reported(log, what):
+    return sum(float(size) for size in re.findall(rf"{what} buffer size = +([\d.]+)", log)) * MIB
+
+
+def measure(options, shape, facts, model):
+    """(log, highest resident bytes) of one run; None instead of bytes when it did not start."""
+    assignment = Assignment(
+        instance="i",
+        instance_id="i",
+        deployment="bench",
+        model=ModelRef(SourceName.LOCAL, path=str(model)),
+        backend="llama.cpp",
+        options=options,
+        placement=Placement("p", shape.label, (Rank("w"),), shape.parameters),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        context = LaunchContext(assignment, 0, str(model), facts, PORT, "key", folder, 2)
+        spec = PLUGIN.launch(context)
+        for name, text in spec.files:
+            (Path(folder) / name).write_text(text)
+        log_path = Path(folder) / "log"
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(spec.argv, stdout=log, stderr=log)
+        try:
+            if not wait_ready(process):
+                return log_path.read_text(errors="replace"), None
+            fields = json.loads(spec.files[0][1])["fields"]
+            load(fields["n_ctx"] // fields["n_parallel"], fields["n_parallel"], fields)
+            status = Path(f"/proc/{process.pid}/status").read_text()
+        finally:
+            process.terminate()
+            process.wait(20)
+        rss = int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) * 1024
+        return log_path.read_text(errors="replace"), rss
+
+
+def wait_ready(process):
+    for _ in range(600):
+        if process.poll() is not None:
+            return False
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=2):
+                return True
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    return False
+
+
+def load(slot, slots, fields):
+    """A prompt of one ubatch, and a short one in every other slot, all at once."""
+    embeds = bool(fields.get("embedding"))
+    most = min(slot, fields["n_ubatch"]) - 16
+    path = "/v1/embeddings" if embeds else "/v1/completions"
+    threads = []
+    for number in range(slots):
+        prompt = "word " * (most if number == 0 else 20)
+        body = {"input": prompt} if embeds else {"prompt": prompt, "max_tokens": 4}
+        threads.append(threading.Thread(target=post, args=(path, body)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def post(path, body):
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{PORT}{path}",
+        data=json.dumps(body).encode(),
+        headers={"authorization": "Bearer key", "content-type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=300) as answer:
+            answer.read()
+    except urllib.error.HTTPError as error:
+        print(error.read()[:200], file=sys.stderr)
+    except OSError as error:
+        print(f"no answer: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
