@@ -10,7 +10,7 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +38,8 @@ class Start:
     tell: Callable[[str], None]
     on_ready: Callable[[], None] | None = None
     on_stop: Callable[[], None] | None = None
+    control: Sequence[str] = ("aimindserve.boot.control",)
+    """The module of the control plane's process, and further arguments for it."""
 
 
 def start(what: Start) -> int:
@@ -52,7 +54,7 @@ def start(what: Start) -> int:
         if not settings.worker_only:
             write_private(places.address, json.dumps({"url": local_url(settings)}) + "\n")
         supervisor = Supervisor(
-            list(roles(settings, places, handover)),
+            list(roles(settings, places, handover, what.control)),
             SystemClock(),
             what.tell,
             debug=settings.general.debug,
@@ -67,24 +69,26 @@ def start(what: Start) -> int:
         lock.release()
 
 
-def roles(settings: Settings, places: Places, handover: Path) -> Iterator[Role]:
+def roles(
+    settings: Settings, places: Places, handover: Path, control: Sequence[str]
+) -> Iterator[Role]:
     """The children that this machine needs."""
     environ = child_environment(environment())
 
     def role(name: str, module: str, stage: int, limit_s: float, *words: str) -> Role:
-        argv = (sys.executable, "-m", f"aimindserve.boot.{module}", str(handover), *words)
+        argv = (sys.executable, "-m", module, str(handover), *words)
         command = Command(name, argv, places.run_dir, environ)
         return Role(command, places.log_dir / f"{name}.log", stage, limit_s)
 
     if not settings.worker_only:
-        server = role("server", "control", 2, CONTROL_LIMIT_S)
+        server = role("server", control[0], 2, CONTROL_LIMIT_S, *control[1:])
         yield replace(server, warning=Order.END_STREAMS)
         count = settings.server.gateway_processes
         for number in range(1, count + 1):
             name = "gateway" if count == 1 else f"gateway-{number}"
-            yield role(name, "gateway", 0, GATEWAY_LIMIT_S, str(number))
+            yield role(name, "aimindserve.boot.gateway", 0, GATEWAY_LIMIT_S, str(number))
     if settings.worker_only or not settings.server.disable_worker:
-        yield role("worker", "worker", 1, WORKER_LIMIT_S)
+        yield role("worker", "aimindserve.boot.worker", 1, WORKER_LIMIT_S)
 
 
 def child_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -1,25 +1,14 @@
 """Bring up everything with a small real model, ask it something, and keep serving."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from aimindserve.cli._ports import with_free_ports
 from aimindserve.cli._settings import given, settings_options
 from aimindserve.cli.start import tell
 from aimindserve.core.errors import SettingsError
 
-if TYPE_CHECKING:
-    from aimindserve.boot.resolve import Resolved
-
-PORTS: Mapping[str, int] = {
-    "port": 8080,
-    "worker_port": 10150,
-    "metrics_port": 10151,
-    "server_metrics_port": 10161,
-}
-"""None needs root. The next free port is taken where one of these is in use."""
-TRIES = 100
 QUESTION = "Why is the sky blue? Answer in one sentence."
 
 
@@ -36,7 +25,7 @@ def quickstart(question: str, **options: Any) -> int:
     from aimindserve.boot.start import start as run
     from aimindserve.cli._tour import Tour
 
-    resolved = _with_free_ports(given(options))
+    resolved = with_free_ports(given(options))
     for warning in resolved.warnings:
         tell(f"warning: {warning}")
     if resolved.settings.worker_only or resolved.settings.server.disable_worker:
@@ -48,34 +37,3 @@ def quickstart(question: str, **options: Any) -> int:
 
 
 COMMAND = quickstart
-
-
-def _with_free_ports(flags: Mapping[str, Any]) -> "Resolved":
-    """The settings, with a free port wherever nobody chose one."""
-    from aimindserve.boot.load import load
-    from aimindserve.boot.resolve import DEFAULT
-
-    origins = load(flags).origins
-    chosen: dict[str, str] = {}
-    for name, wanted in PORTS.items():
-        if origins[name] == DEFAULT:
-            chosen[name] = _free(name, wanted, chosen)
-    return load({**flags, **chosen})
-
-
-def _free(name: str, wanted: int, chosen: Mapping[str, str]) -> str:
-    """`wanted`, or the next port after it that is free and not one of the others."""
-    from aimindserve.boot.preflight import ALL_INTERFACES, is_free
-
-    others = {str(port) for port in PORTS.values()} - {str(wanted)} | set(chosen.values())
-    for port in range(wanted, wanted + TRIES):
-        try:
-            is_free(ALL_INTERFACES, port)
-        except OSError:
-            continue
-        if str(port) in others:
-            continue
-        if port != wanted:
-            tell(f"port {wanted} ({name}) is taken; using {port}")
-        return str(port)
-    return str(wanted)

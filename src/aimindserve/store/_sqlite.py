@@ -20,9 +20,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from aimindserve.core.errors import SettingsError
+from aimindserve.kit.lockfile import LockFile
 from aimindserve.kit.units import MIB
 from aimindserve.store._dialect import TRANSACTION_S, Trouble
-from aimindserve.store._lockfile import LockFile
 
 T = TypeVar("T")
 

@@ -1,0 +1,49 @@
+"""Free ports for commands that must work at once: nobody wants to choose four for a first look."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from aimindserve.cli.start import tell
+
+if TYPE_CHECKING:
+    from aimindserve.boot.resolve import Resolved
+
+PORTS: Mapping[str, int] = {
+    "port": 8080,
+    "worker_port": 10150,
+    "metrics_port": 10151,
+    "server_metrics_port": 10161,
+}
+"""None needs root. The next free port is taken where one of these is in use."""
+TRIES = 100
+
+
+def with_free_ports(flags: Mapping[str, Any]) -> "Resolved":
+    """The settings, with a free port wherever nobody chose one."""
+    from aimindserve.boot.load import load
+    from aimindserve.boot.resolve import DEFAULT
+
+    origins = load(flags).origins
+    chosen: dict[str, str] = {}
+    for name, wanted in PORTS.items():
+        if origins[name] == DEFAULT:
+            chosen[name] = _free(name, wanted, chosen)
+    return load({**flags, **chosen})
+
+
+def _free(name: str, wanted: int, chosen: Mapping[str, str]) -> str:
+    """`wanted`, or the next port after it that is free and not one of the others."""
+    from aimindserve.boot.preflight import ALL_INTERFACES, is_free
+
+    others = {str(port) for port in PORTS.values()} - {str(wanted)} | set(chosen.values())
+    for port in range(wanted, wanted + TRIES):
+        try:
+            is_free(ALL_INTERFACES, port)
+        except OSError:
+            continue
+        if str(port) in others:
+            continue
+        if port != wanted:
+            tell(f"port {wanted} ({name}) is taken; using {port}")
+        return str(port)
+    return str(wanted)
