@@ -35,8 +35,10 @@ class FieldFinder:
         self._search_bytes = search_bytes
         self._text = bytearray(b"\r\n")  # so that the first delimiter looks like the others
         self._at = 0
+        """How far the next delimiter has been looked for."""
         self._part_at = -1
-        """Where the content of the part being read begins; -1 while looking for its headers."""
+        """Where the part whose headers are being read begins; -1 while looking for a delimiter."""
+        self._value_at = 0
         self._wanted = False
         self._parts = 0
         self.value: str | None = None
@@ -64,32 +66,32 @@ class FieldFinder:
         if self._part_at >= 0:
             return self._end_of_headers()
         found = self._text.find(self._delimiter, self._at)
-        if self._wanted and (found < 0 or found - self._at > VALUE_BYTES):
-            if len(self._text) - self._at > VALUE_BYTES + len(self._delimiter):
-                raise BodyInvalidError("The form's field 'model' is too long.")
-            return False
+        reach = found if found >= 0 else len(self._text) - len(self._delimiter)
+        if self._wanted and reach - self._value_at > VALUE_BYTES:
+            raise BodyInvalidError("The form's field 'model' is too long.")
         if found < 0:
-            self._at = max(self._at, len(self._text) - len(self._delimiter) + 1)
+            self._at = max(self._at, reach)
             return False
+        self._at = found
         return self._delimiter_at(found)
 
     def _delimiter_at(self, found: int) -> bool:
         after = found + len(self._delimiter)
         if len(self._text) < after + 2:
-            if not self._wanted:
-                self._at = found
             return False
+        last = self._text.startswith(b"--", after)
+        if not last and not self._text.startswith(b"\r\n", after):
+            self._at = found + 1  # only looks like one
+            return True
         if self._wanted:
-            self.value = bytes(self._text[self._at : found]).decode("utf-8", "replace")
+            self.value = bytes(self._text[self._value_at : found]).decode("utf-8", "replace")
             return False
-        if self._text.startswith(b"--", after):
-            self.over = True
-            return False
+        self.over = last
         self._parts += 1
         if self._parts > PARTS:
             raise BodyInvalidError(f"The form has more than {PARTS} parts.")
-        self._part_at = self._at = after
-        return True
+        self._part_at = after
+        return not last
 
     def _end_of_headers(self) -> bool:
         found = self._text.find(b"\r\n\r\n", self._part_at)
@@ -98,10 +100,10 @@ class FieldFinder:
                 raise BodyInvalidError("A part of the form has too many header fields.")
             return False
         headers = bytes(self._text[self._part_at : found])
-        self._part_at, self._at = -1, found + 4
+        self._part_at, self._value_at = -1, found + 4
         self._wanted = _name_of(headers) == self._name
-        if not self._wanted:
-            self._at = found + 2  # an empty part's delimiter shares the blank line's end
+        # The delimiter after an empty part may share the end of the blank line.
+        self._at = self._value_at if self._wanted else found + 2
         return True
 
 

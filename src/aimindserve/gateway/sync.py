@@ -80,14 +80,17 @@ class Sync:
     async def run(self) -> None:
         """Watch for ever."""
         pause_s = _FIRST_PAUSE_S
+        told = ""
         while True:
             heard_before = self._heard_at
             try:
                 await self._watch()
             except (WatchEndedError, UpstreamFailedError, EventTooLargeError) as error:
-                log.info("watch.ended", error=str(error), revision=self._shelf.revision)
+                if str(error) != told:  # once, not at every try
+                    told = str(error)
+                    log.info("watch.ended", error=told, revision=self._shelf.revision)
             if self._heard_at != heard_before:
-                pause_s = _FIRST_PAUSE_S
+                pause_s, told = _FIRST_PAUSE_S, ""
             await self._clock.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 

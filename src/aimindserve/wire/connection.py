@@ -152,12 +152,7 @@ class Connection(asyncio.Protocol):
 
     def may_keep_alive(self) -> bool:
         active = self._active
-        return (
-            not self._shared.draining
-            and self._refusal is None
-            and active is not None
-            and active.body.complete
-        )
+        return active is not None and active.body.complete and not self._shared.draining
 
     async def drain(self) -> None:
         if self._write_paused:
@@ -279,16 +274,17 @@ class Connection(asyncio.Protocol):
 
     def _break(self, request: Request, refused: RefusedError) -> None:
         """The body of the request being answered turned out to be malformed, large or slow."""
+        started, ended = request.started, request.ended
         notify, request.on_disconnect = request.on_disconnect, None
+        request.started = request.ended = True  # from here on the handler's answer goes nowhere
         request.body.fail(BodyBrokenError(refused.message))
-        if request.ended:
+        if ended:
             return
         if notify is not None:
             notify()
-        if request.started:
-            request.abort()
+        if started:
+            self.cut()
         else:
-            request.started = request.ended = True
             self._active = None
 
     def _send_refusal(self) -> None:

@@ -129,10 +129,12 @@ class Link(asyncio.Protocol):
         self._reason += reason
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if self._head is not None:
+            return  # a trailer, which nobody needs
         lower = name.lower()
         self._index[lower] = value
         if lower not in self._drop:
-            self._lines.append(b"%b: %b\r\n" % (name, value))
+            self._lines.append(name + b": " + value + b"\r\n")
 
     def on_headers_complete(self) -> None:
         parser, index = self._parser, self._index
