@@ -6,9 +6,9 @@ import re
 import httpx
 import pytest
 import structlog.testing
-from integration.server.control_plane import plane
 
 from aimindserve.core import errors
+from integration.server.control_plane import plane
 
 STREAMS = ("/desired", "/watch")
 LEAKS = re.compile(r"Traceback|File \"|/src/|\.py\b|site-packages|0x[0-9a-f]{6,}|sqlite|asyncpg")
@@ -172,7 +172,7 @@ def test_a_defect_is_answered_without_its_details():
             def broken(*_args):
                 raise RuntimeError("secret detail /src/x.py")
 
-            found.app.services.renderer.document = broken
+            found.app.services.renderer.encoded = broken
             answer = await found.call(
                 "GET", "/api/v1/users/ada", "admin", headers={"x-request-id": "my-id.1"}
             )

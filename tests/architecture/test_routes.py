@@ -8,6 +8,7 @@ import asyncio
 
 import httpx
 import pytest
+
 from integration.server.control_plane import Plane, plane
 
 PUBLIC = {
@@ -193,7 +194,7 @@ VARIANTS = (
 
 
 async def raw(found: Plane, path: str, method: str, headers: dict[str, str]) -> int:
-    """A request whose path no client library has tidied up; the decoded path is as servers do it."""
+    """A request whose path no client library has tidied up; the decoded path is as servers do."""
     from urllib.parse import unquote_to_bytes
 
     statuses = []

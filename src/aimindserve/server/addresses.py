@@ -11,7 +11,7 @@ from aimindserve.core.errors import InvalidError
 
 _NAME = re.compile(
     r"^(?=.{1,253}$)[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-    r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$"
+    r"(\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*\Z"
 )
 _FORBIDDEN_NAMES = ("metadata", "metadata.google.internal", "instance-data")
 
@@ -26,6 +26,8 @@ def check_host(host: str) -> None:
             return
         raise _refused(host) from None
     plain = getattr(address, "ipv4_mapped", None) or address
+    if plain.is_loopback:
+        return  # the embedded worker's; `is_reserved` would call ::1 forbidden
     if plain.is_link_local or plain.is_multicast or plain.is_unspecified or plain.is_reserved:
         raise _refused(host)
 

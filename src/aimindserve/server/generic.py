@@ -124,12 +124,12 @@ class KindRoutes:
         if self._kind.access.read == "owner" and not principal.is_admin:
             found = [each for each in found if policy.may_read(principal, self._kind, each)]
         chosen, total = select(found, query)
-        items = [self._renderer.document(each) for each in chosen]
+        items = [self._renderer.encoded(each) for each in chosen]
         return answer({"items": items, "revision": revision, "total": total})
 
     async def read(self, request: Request) -> Response:
         """One object."""
-        return answer(self._renderer.document(self._visible(request)))
+        return answer(self._renderer.encoded(self._visible(request)))
 
     async def create(self, request: Request) -> Response:
         """A new object: metadata.name, metadata.labels and spec."""
@@ -220,7 +220,7 @@ class KindRoutes:
         if old is None or old.metadata.revision != now.metadata.revision:
             self._audit.note(request, action, (self._kind.name, now.name))
         headers = {"location": f"/api/v1/{self._kind.plural}/{now.name}"} if status == 201 else None
-        return answer(self._renderer.document(now), status, headers)
+        return answer(self._renderer.encoded(now), status, headers)
 
     def _visible(self, request: Request) -> AnyResource:
         name = name_of(request)

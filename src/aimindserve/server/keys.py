@@ -79,7 +79,7 @@ class KeyRoutes:
         name = wish.name or f"key-{prefix.rpartition('_')[2]}"
         made = await self._store.create(Draft("api-key", name, spec, labels=wish.labels))
         self._services.audit.note(request, "create", ("api-key", name))
-        shown = self._services.renderer.document(made)
+        shown = self._services.renderer.plain(made)
         headers = {"location": f"/api/v1/api-keys/{name}"}
         return answer(shown | {"key": key}, 201, headers)
 

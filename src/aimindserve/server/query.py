@@ -51,7 +51,9 @@ def parse_labels(words: Sequence[str]) -> tuple[tuple[str, str], ...]:
 def select(objects: Iterable[AnyResource], query: ListQuery) -> tuple[list[AnyResource], int]:
     """(the page, how many match); raises InvalidError for an unknown order."""
     labels = parse_labels(query.label)
-    found = [each for each in objects if _matches(each, query.search.lower(), labels)]
+    found = list(objects)
+    if labels or query.search:
+        found = [each for each in found if _matches(each, query.search.lower(), labels)]
     field = query.sort.removeprefix("-")
     if field not in SORTS:
         raise InvalidError(

@@ -1,11 +1,13 @@
 """Objects as the API shows them: stored fields, derived fields, live numbers, reasons in words.
 
-The stored part is encoded once per revision and kept, because lists and watches show the same
-objects again and again; what depends on other objects or on time is added each time.
+Lists and watches show the same objects again and again, so the newest encoded form of each is kept.
+It is good for as long as nothing in it differs: the revision, what is derived from other objects,
+and the numbers that are not in the store.
 """
 
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
@@ -17,9 +19,19 @@ from aimindserve.resources._kind import AnyResource, Kind, document
 from aimindserve.server.telemetry import Telemetry
 from aimindserve.store.base import Store
 
-KEPT_MAX = 20_000
+KEPT_MAX = 5_000
 
 _encoder = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """An encoded document and what it was made of."""
+
+    revision: int
+    derived: Mapping[str, Any]
+    numbers: Mapping[str, Any]
+    encoded: msgspec.Raw
 
 
 class Renderer:
@@ -29,58 +41,65 @@ class Renderer:
         self._store = store
         self._telemetry = telemetry
         self._clock = clock
-        self._kept: OrderedDict[str, tuple[dict[str, Any], msgspec.Raw, dict[str, Any], int]] = (
-            OrderedDict()
-        )
+        self._kept: OrderedDict[tuple[str, str], _Kept] = OrderedDict()
 
-    def document(self, resource: AnyResource, *, secrets: bool = False) -> dict[str, Any]:
-        """The document of `resource`; encode it with `answers.encode`."""
+    def encoded(self, resource: AnyResource) -> msgspec.Raw:
+        """The document of `resource` as JSON, to be put into an answer as it is."""
         kind = kinds()[resource.kind]
-        if secrets:
-            plain = document(kind, resource, secrets=True)
-            metadata, spec, status = plain["metadata"], plain["spec"], plain["status"]
-        else:
-            metadata, spec, status = self._stored(kind, resource)
-        shown = {**status, **self._derived(kind, resource)}
-        _put_into_words(shown)
-        self._add_numbers(resource, shown)
-        return {"kind": kind.name, "metadata": metadata, "spec": spec, "status": shown}
-
-    def derived(self, resource: AnyResource) -> dict[str, Any]:
-        """Only what follows from other objects and from time."""
-        return self._derived(kinds()[resource.kind], resource)
-
-    def _stored(
-        self, kind: Kind[Any, Any], resource: AnyResource
-    ) -> tuple[dict[str, Any], msgspec.Raw, dict[str, Any]]:
-        key = f"{resource.metadata.id}/{kind.name}"
+        revision = resource.metadata.revision
+        derived, numbers = self._derived(kind, resource), self._numbers(resource)
+        key = (kind.name, resource.metadata.id)
         kept = self._kept.get(key)
-        if kept is None or kept[3] != resource.metadata.revision:
-            plain = document(kind, resource)
-            spec = msgspec.Raw(_encoder.encode(plain["spec"]))
-            kept = (plain["metadata"], spec, plain["status"], resource.metadata.revision)
+        if (
+            kept is None
+            or kept.revision != revision
+            or kept.derived != derived
+            or kept.numbers != numbers
+        ):
+            made = _document(kind, resource, derived, numbers, secrets=False)
+            kept = _Kept(revision, derived, numbers, msgspec.Raw(_encoder.encode(made)))
             self._kept[key] = kept
+            self._kept.move_to_end(key)
             if len(self._kept) > KEPT_MAX:
                 self._kept.popitem(last=False)
-        return kept[0], kept[1], kept[2]
+        return kept.encoded
+
+    def plain(self, resource: AnyResource, *, secrets: bool = False) -> dict[str, Any]:
+        """The document of `resource` as data. `secrets` is for the gateway alone."""
+        kind = kinds()[resource.kind]
+        derived, numbers = self._derived(kind, resource), self._numbers(resource)
+        return _document(kind, resource, derived, numbers, secrets=secrets)
 
     def _derived(self, kind: Kind[Any, Any], resource: AnyResource) -> dict[str, Any]:
         if kind.derive is None:
             return {}
         return kind.derive(resource, self._store.find, self._clock.now())
 
-    def _add_numbers(self, resource: AnyResource, status: dict[str, Any]) -> None:
-        observed = status.get("observed")
-        if observed is None:
-            return
+    def _numbers(self, resource: AnyResource) -> dict[str, Any]:
+        """Fields of `status.observed` that are only in memory."""
         if resource.kind == "worker":
             usage = self._telemetry.usage(resource.name)
-            if usage is not None:
-                status["observed"] = {**observed, "usage": usage}
-        elif resource.kind == "instance" and resource.status.placement is not None:
+            return {} if usage is None else {"usage": usage}
+        if resource.kind == "instance" and resource.status.placement is not None:
             resident = self._telemetry.rss_bytes(resource.status.placement.worker, resource.name)
-            if resident is not None:
-                status["observed"] = {**observed, "rss_bytes": resident}
+            return {} if resident is None else {"rss_bytes": resident}
+        return {}
+
+
+def _document(
+    kind: Kind[Any, Any],
+    resource: AnyResource,
+    derived: Mapping[str, Any],
+    numbers: Mapping[str, Any],
+    *,
+    secrets: bool,
+) -> dict[str, Any]:
+    made = document(kind, resource, secrets=secrets, derived=derived)
+    status = made["status"]
+    if numbers and status.get("observed") is not None:
+        status["observed"] = {**status["observed"], **numbers}
+    _put_into_words(status)
+    return made
 
 
 def _put_into_words(status: dict[str, Any]) -> None:

@@ -67,7 +67,7 @@ class UserRoutes:
             Draft("user", name, spec.model_copy(update=changes), labels=wish.metadata.labels or {})
         )
         self._services.audit.note(request, "create", ("user", name))
-        shown = self._services.renderer.document(made)
+        shown = self._services.renderer.plain(made)
         headers = {"location": f"/api/v1/users/{name}"}
         return answer(shown | ({"password": generated} if generated else {}), 201, headers)
 

@@ -240,7 +240,9 @@ class Watcher:
             "type": message.type.value,
             "kind": message.resource.kind,
             "name": message.resource.name,
-            "object": self._renderer.document(message.resource, secrets=self._secrets),
+            "object": self._renderer.plain(message.resource, secrets=True)
+            if self._secrets
+            else self._renderer.encoded(message.resource),
         }
         # Inside a snapshot nothing may be resumed from: what is still to come would be lost.
         return event(encode(body), identifier=message.revision if resumable else None)

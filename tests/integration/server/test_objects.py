@@ -2,10 +2,9 @@
 
 import asyncio
 
-from integration.server.control_plane import plane
-
 from aimindserve.resources.instance import InstanceSpec
 from aimindserve.store.base import Draft
+from integration.server.control_plane import plane
 
 MODEL = {"source": "local", "path": "/models/m.gguf"}
 PATH = "/api/v1/deployments"

@@ -4,7 +4,6 @@ import asyncio
 import stat
 
 import pytest
-from integration.server.control_plane import JOIN, PASSWORD, plane, started
 
 from aimindserve.core.errors import SettingsError
 from aimindserve.resources.user import Role
@@ -12,6 +11,7 @@ from aimindserve.server.app import create_app
 from aimindserve.server.auth.bootstrap import reset_admin_password
 from aimindserve.server.parts import Cors, ServerParts
 from aimindserve.store.leases import Leases
+from integration.server.control_plane import JOIN, PASSWORD, plane, started
 
 LOGIN = "/api/v1/auth/login"
 ME = "/api/v1/auth/me"

@@ -3,14 +3,13 @@
 import asyncio
 import json
 
-from integration.server.control_plane import Open, plane
-
 from aimindserve.core.ids import WorkerName
 from aimindserve.core.placement import Placement, Rank
 from aimindserve.resources.deployment import DeploymentSpec
 from aimindserve.resources.instance import InstanceSpec, InstanceStatus
 from aimindserve.server import streams, watch
 from aimindserve.store.base import Draft
+from integration.server.control_plane import Open, plane
 
 SPEC = DeploymentSpec.model_validate({"model": {"source": "local", "path": "/m"}})
 

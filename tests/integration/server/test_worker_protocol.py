@@ -5,7 +5,6 @@ import json
 from dataclasses import replace
 
 import msgspec
-from integration.server.control_plane import Open, plane
 
 from aimindserve.core.device import Inventory, Reserved, Usage
 from aimindserve.core.facts import ModelFacts, ModelRef, SourceName
@@ -26,6 +25,7 @@ from aimindserve.resources.deployment import DeploymentSpec
 from aimindserve.resources.instance import InstanceSpec, InstanceStatus
 from aimindserve.resources.model_file import ModelFileSpec
 from aimindserve.store.base import Draft
+from integration.server.control_plane import Open, plane
 
 GIB = 1024**3
 REGISTER = "/api/v1/workers/register"

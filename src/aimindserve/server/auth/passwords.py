@@ -37,7 +37,8 @@ gpustack aimindserve
 class Passwords:
     """Hashes and checks passwords."""
 
-    def __init__(self) -> None:
+    def __init__(self, queue_max: int = QUEUE_MAX) -> None:
+        self._queue_max = queue_max
         self._executor = ThreadPoolExecutor(SLOTS, thread_name_prefix="password")
         self._waiting = 0
 
@@ -55,7 +56,7 @@ class Passwords:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _run(self, work: Callable[[str, str], str], password: str, known: str) -> str:
-        if self._waiting >= QUEUE_MAX:
+        if self._waiting >= self._queue_max:
             raise ThrottledError(
                 "Too many people are signing in at once.", params={"retry_after_s": 2}
             )
