@@ -189,11 +189,7 @@ async def world(answer=chat, *, docs=documents, cors=None, **config):
     """Start everything, wait for the table, stop everything."""
     with tempfile.TemporaryDirectory(prefix="aims") as folder:
         base = Path(folder)
-        main = Worker(answer)
-        await main.server.start()
-        control = Control(base / "control.sock")
-        control.documents = docs(main.port)
-        await control.start()
+        main, control = Worker(answer), Control(base / "control.sock")
         settings = GatewayConfig(
             control=Origin.unix(str(control.path)),
             credential="gw",
@@ -211,6 +207,9 @@ async def world(answer=chat, *, docs=documents, cors=None, **config):
             },
         )
         gateway = Gateway(settings, SystemClock())
+        await main.server.start()
+        control.documents = docs(main.port)
+        await control.start()
         await gateway.start()
         here = World(gateway, control, main, base)
         try:
