@@ -29,6 +29,9 @@ from aimindserve.store.memory import MemoryBacking
 
 R = TypeVar("R")
 
+STUCK_S = 60.0
+"""An engine that hangs while it loads is given up after this, not after half an hour: a run has no
+half hour to wait."""
 MODEL_PATH = "/models/model-{}.gguf"
 
 
@@ -185,9 +188,12 @@ class Calm:
         self.launch = backend.launch
 
     def probe(self, context: LaunchContext) -> Probe:
-        """The backend's own probe, slower."""
+        """The backend's own probe, slower, and sooner out of patience."""
         return replace(
-            self._backend.probe(context), interval_s=self._every_s, startup_interval_s=1.0
+            self._backend.probe(context),
+            interval_s=self._every_s,
+            startup_interval_s=1.0,
+            startup_timeout_s=STUCK_S,
         )
 
 

@@ -17,18 +17,17 @@ from typing import Any, cast
 import msgspec
 
 from aimindserve.controllers.views import (
-    Instance,
     deployments,
     find_deployment,
     find_route,
     instances,
+    placed_on,
     serves,
     workers,
 )
 from aimindserve.core.ids import DeviceId
 from aimindserve.core.placement import Placement
 from aimindserve.runtimes.base import Handle
-from aimindserve.server.desired import desired_set
 from aimindserve.sim.cluster import Cluster
 from aimindserve.sim.machine import SimMachine
 from aimindserve.store.base import ChangeRow
@@ -44,6 +43,10 @@ EVICT_AFTER_S = 110.0
 KNOWN_AFTER_S = 45.0
 """How long after a worker went away the server must know."""
 WINDOW_S = 300.0
+
+
+Living = Mapping[str, Sequence[Handle]]
+"""Worker -> the engines that live there, in truth."""
 
 
 class InvariantError(AssertionError):
@@ -129,11 +132,12 @@ class Invariants:
                 yield f"instance {instance.name} has no deployment"
         for deployment in deployments(cluster.store):
             yield from self._unsettled_deployment(deployment.name)
+        assigned = self._assigned()
         for name, machine in cluster.machines.items():
-            wanted = {each.instance for each in desired_set(cluster.store, name).instances}
-            running = [handle.instance for handle in machine.runtime.living]
-            if sorted(wanted) != sorted(running):
-                yield f"{name} runs {sorted(running)}, wanted are {sorted(wanted)}"
+            wanted = sorted(assigned.get(name, ()))
+            running = sorted(_who(handle) for handle in machine.runtime.living)
+            if wanted != running:
+                yield f"{name} runs {running}, wanted are {wanted}"
         names = {each.name for each in deployments(cluster.store)}
         if {route.name for route in cluster.store.list("route")} != names:
             yield "routes are not the deployments"
@@ -160,44 +164,48 @@ class Invariants:
 
     def _problems(self) -> Iterator[tuple[tuple[str, ...], float]]:
         """(what is wrong now, for how long it may be so)."""
-        yield from self._living_twice()
-        yield from self._used_beyond()
+        living = {name: machine.runtime.living for name, machine in self.cluster.machines.items()}
+        yield from self._living_twice(living)
+        yield from self._used_beyond(living)
         if self.cluster.awake_s() > 0.0:
-            yield from self._unassigned()
+            yield from self._unassigned(living)
             yield from self._without_reason()
-            yield from self._routed_to_nowhere()
+            yield from self._routed_to_nowhere(living)
 
-    def _living_twice(self) -> Iterator[tuple[tuple[str, ...], float]]:
-        counts: Counter[str] = Counter()
-        for machine in self.cluster.machines.values():
-            counts.update(handle.instance_id for handle in machine.runtime.living)
+    def _living_twice(self, living: Living) -> Iterator[tuple[tuple[str, ...], float]]:
+        counts = Counter(each.instance_id for handles in living.values() for each in handles)
         for instance_id, count in counts.items():
             if count > 1:
                 yield ("instance", instance_id, "has more than one process"), -1.0
 
-    def _used_beyond(self) -> Iterator[tuple[tuple[str, ...], float]]:
-        for machine in self.cluster.machines.values():
-            handles = machine.runtime.living
-            for device in machine.accelerator.devices:
-                if self.used_bytes(device.id, handles) > device.memory_bytes:
+    def _used_beyond(self, living: Living) -> Iterator[tuple[tuple[str, ...], float]]:
+        for name, handles in living.items():
+            used: Counter[str] = Counter()
+            for each in handles:
+                used.update(self._known.get(each.placement_id, {}))
+            for device in self.cluster.machines[name].accelerator.devices:
+                if used[device.id] > device.memory_bytes:
                     names = ",".join(sorted(handle.instance for handle in handles))
                     yield ("device", device.id, "is used beyond its memory by", names), -1.0
 
-    def _unassigned(self) -> Iterator[tuple[tuple[str, ...], float]]:
-        cluster = self.cluster
-        for name, machine in cluster.machines.items():
-            if not cluster.is_reachable(name):
-                continue
-            living = machine.runtime.living
-            if not living:
-                continue
-            wanted = {
-                (each.instance_id, each.placement.id)
-                for each in desired_set(cluster.store, name).instances
-            }
-            for handle in living:
-                if (handle.instance_id, handle.placement_id) not in wanted:
-                    yield ("unassigned", handle.instance, "runs on", name), UNASSIGNED_S
+    def _unassigned(self, living: Living) -> Iterator[tuple[tuple[str, ...], float]]:
+        assigned = self._assigned()
+        for name, handles in living.items():
+            if handles and self.cluster.is_reachable(name):
+                wanted = assigned.get(name, set())
+                for handle in handles:
+                    if _who(handle) not in wanted:
+                        yield ("unassigned", handle.instance, "runs on", name), UNASSIGNED_S
+
+    def _assigned(self) -> Mapping[str, set[tuple[str, str]]]:
+        """Worker -> (instance, placement id) that it must run."""
+        assigned: dict[str, set[tuple[str, str]]] = {}
+        for each in instances(self.cluster.store):
+            placement = each.status.placement
+            if placement is not None and not each.spec.stopping:
+                for name in placed_on(each):
+                    assigned.setdefault(name, set()).add((each.name, placement.id))
+        return assigned
 
     def _without_reason(self) -> Iterator[tuple[tuple[str, ...], float]]:
         for each in instances(self.cluster.store):
@@ -205,22 +213,19 @@ class Invariants:
             if status.placement is None and status.refusal is None and not each.spec.stopping:
                 yield ("instance", each.name, "waits without a reason"), SILENT_S
 
-    def _routed_to_nowhere(self) -> Iterator[tuple[tuple[str, ...], float]]:
+    def _routed_to_nowhere(self, living: Living) -> Iterator[tuple[tuple[str, ...], float]]:
         cluster = self.cluster
         for each in instances(cluster.store):
             if each.spec.stopping or not serves(cluster.store, each):
                 continue
             placement = cast("Placement", each.status.placement)
-            if not self._answers(each, placement):
+            runtime = cluster.machines[placement.worker].runtime
+            mine = (each.name, placement.id)
+            if not any(
+                _who(handle) == mine and runtime.answer(handle) == "ready"
+                for handle in living[placement.worker]
+            ):
                 yield ("route", each.spec.deployment, "leads to", each.name), ROUTED_S
-
-    def _answers(self, instance: Instance, placement: Placement) -> bool:
-        machine = self.cluster.machines.get(placement.worker)
-        return machine is not None and any(
-            machine.runtime.answer(handle) == "ready"
-            for handle in machine.runtime.living
-            if handle.placement_id == placement.id and handle.instance == instance.name
-        )
 
     def _instance_changed(self, change: ChangeRow) -> None:
         row = change.row
@@ -300,6 +305,10 @@ class Invariants:
 
     def _breach(self, text: str) -> None:
         self._breaches.append(text)
+
+
+def _who(handle: Handle) -> tuple[str, str]:
+    return handle.instance, handle.placement_id
 
 
 def _held(placement: Mapping[str, Any]) -> Mapping[str, int]:

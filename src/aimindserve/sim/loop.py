@@ -7,6 +7,7 @@ seconds. What would wait for the real world is refused instead of making a run d
 """
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from typing import Any, NoReturn, TypeVar
 
@@ -20,22 +21,35 @@ class DeadlockError(RuntimeError):
 class VirtualLoop(asyncio.BaseEventLoop):
     """asyncio's own loop with another idea of waiting."""
 
+    _scheduled: list[asyncio.TimerHandle]
+
     def __init__(self) -> None:
-        super().__init__()
         self._virtual_s = 0.0
-        # What BaseEventLoop asks for timers and events; both names are its private protocol.
+        super().__init__()
+        # What BaseEventLoop asks for events; the name is its private protocol, as are `_scheduled`
+        # (the heap of timers) and `_clock_resolution` (how much too early a timer may run).
         self._selector = _Leap(self)
-        self._clock_resolution = 1e-9
 
     def time(self) -> float:
         """Virtual seconds since this loop was made."""
         return self._virtual_s
 
+    @property
+    def _clock_resolution(self) -> float:
+        """Timers run at their time, never before: who then asks `now >= due` must find it true, or
+        would wait for the rest of a nanosecond for ever."""
+        return math.ulp(self._virtual_s)
+
+    @_clock_resolution.setter
+    def _clock_resolution(self, _seconds: float) -> None:
+        """BaseEventLoop sets what the system's clock can do, which is nothing to us."""
+
     def leap(self, seconds: float | None) -> None:
-        """Let time pass; None means until something happens, and nothing can."""
+        """Let time pass until the next timer; None means that there is none."""
         if seconds is None:
             raise DeadlockError("every task waits, and for nothing that will come")
-        self._virtual_s += seconds
+        if seconds > 0.0:
+            self._virtual_s = max(self._virtual_s, self._scheduled[0].when())
 
     def run_in_executor(self, executor: Any, func: Any, *args: Any) -> NoReturn:  # noqa: ARG002
         """Refused: a thread's result comes at no reproducible moment."""

@@ -135,9 +135,10 @@ class _Run:
         rng: random.Random = chance.stream(self._seed, f"fault-{kind}")
         clock = self._cluster.clock
         while True:
-            await clock.sleep(rng.expovariate(1 / fault.every_s))
-            if clock.monotonic() >= ends:
+            pause_s = rng.expovariate(1 / fault.every_s)
+            if clock.monotonic() + pause_s >= ends:
                 return
+            await clock.sleep(pause_s)
             await FAULTS[kind](trouble, rng.uniform(*fault.lasts_s))
 
     async def _pass(self, going_on: Any) -> None:

@@ -104,18 +104,18 @@ copies_strategy = st.lists(
 def follow(aim, copies):
     """Apply the steps as a perfect world would, until nothing is left to do."""
     for round_ in range(100):
-        steps = next_steps(aim, copies)
+        steps, before = next_steps(aim, copies), copies
         copies = [c for c in copies if not c.stopping or c.away]
         copies = [replace(c, stopping=True) if c.name in steps.stop else c for c in copies]
         copies += [copy(f"new-{round_}-{n}", placed=True) for n in range(steps.create)]
         copies = [c if c.away else replace(c, ready=True) for c in copies]
         yield steps, copies
-        if steps == Steps():
+        if steps == Steps() and copies == before:
             return
     pytest.fail("it never settles")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(copies_strategy, st.integers(0, 5), st.booleans())
 def test_it_settles_at_the_count_and_never_goes_beyond_the_surge(copies, replicas, elsewhere):
     aim = Aim(replicas, elsewhere=elsewhere)
@@ -128,7 +128,7 @@ def test_it_settles_at_the_count_and_never_goes_beyond_the_surge(copies, replica
     assert all(c.current for c in last)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(copies_strategy, st.integers(1, 5))
 def test_no_step_takes_away_a_ready_copy_that_is_needed(copies, replicas):
     steps = next_steps(Aim(replicas), copies)
