@@ -16,7 +16,6 @@ from aimindserve.resources._kind import AnyResource
 from aimindserve.server.objects import Instance, instances, model_files
 from aimindserve.store.base import Change, ChangeType, Resync, Store
 
-DEFAULT_BACKEND = "llama.cpp"
 WATCHED = ("instance", "model-file", "worker")
 
 Wish = tuple[frozenset[str], str, bool]
@@ -66,7 +65,7 @@ def _assignment(instance: Instance) -> Assignment:
         instance_id=instance.metadata.id,
         deployment=instance.spec.deployment,
         model=template.model,
-        backend=placement.backend or template.backend or DEFAULT_BACKEND,
+        backend=placement.backend or template.backend or "",
         options=Options(
             parameters=(*template.backend_parameters, *placement.parameters),
             env=tuple(sorted(template.env.items())),
