@@ -93,17 +93,19 @@ def as_problem(error: AimsError) -> str:
 
 def as_text(error: AimsError, language: str) -> str:
     """The error for people: a line, and indented below it what helps."""
-    message, hint = error.message, error.hint
+    message, hint, code = error.message, error.hint, code_of(error)
     reason = error.params.get("reason")
     if isinstance(error, WaitError) and reason:
         message, hint = reason_text(reason, language)
+        code = str(reason.get("code") or code)
     if isinstance(error, UnauthenticatedError):
         hint = f"{hint}\n{say(language, 'sign_in_hint')}".strip()
     if error.params.get("here"):
         message, hint = say(language, "server_here"), say(language, "server_here_hint")
-    lines = [f"✗ {message} ({code_of(error)})"]
+    lines = [f"✗ {message} ({code})"]
     lines += [f"  {line}" for line in hint.splitlines()]
-    lines += [f"  {line}" for line in (*error.params.get("why", ()), *_fields(error))]
+    why = [line for line in error.params.get("why", ()) if not line.endswith(f": {message}")]
+    lines += [f"  {line}" for line in (*why, *_fields(error))]
     if error.params.get("request_id"):
         lines.append(f"  request {error.params['request_id']}")
     return "\n".join(lines)

@@ -177,7 +177,7 @@ def _facts(files: Sequence[AnyObject]) -> Section:
     rows = [
         ("Name", str(facts.get("name") or "")),
         ("Format", f"{facts.get('format')}, {facts.get('architecture')}"),
-        ("Parameters", f"{count / 1e9:.2f} billion" if count else ""),
+        ("Parameters", _counted(count)),
         ("Quantization", str(facts.get("quantization") or "")),
         ("Size", size(facts.get("size_bytes"), 0)),
         ("Context", f"{facts.get('context_length')} tokens" if facts.get("context_length") else ""),
@@ -185,6 +185,15 @@ def _facts(files: Sequence[AnyObject]) -> Section:
         ("Chat template", text(facts.get("chat_template"), 0)),
     ]
     return Section("Model file", [row for row in rows if row[1]])
+
+
+def _counted(parameters: int) -> str:
+    """`135 million`, `8.03 billion`."""
+    if not parameters:
+        return ""
+    if parameters < 1e9:
+        return f"{parameters / 1e6:.0f} million"
+    return f"{parameters / 1e9:.2f} billion"
 
 
 def _file_section(here: Invocation, files: Sequence[AnyObject]) -> Section:

@@ -90,7 +90,7 @@ def _lines(here: Invocation, progress: Progress, spinners: "dict[str, Spinner]")
 
     rows: list[RenderableType] = []
     for stage in progress.stages:
-        text = Text(f"{stage.instance}  ", style="bold")
+        text = Text().append(f"{stage.instance}  ", style="bold")
         text.append_text(_track(stage.phase))
         if stage.worker:
             text.append(f"  {stage.worker}", style="dim")

@@ -67,6 +67,7 @@ def told(here: Invocation, document: Document) -> list[str]:
     rows = [
         [str(each["worker"]), reason_text(each, here.language)[0], f"({each.get('code')})"]
         for each in refused(decision)[:SHOWN]
+        if reason_text(each, here.language)[0] != message
     ]
     if rows:
         table = [*aligned(rows).splitlines(), *more(decision)]

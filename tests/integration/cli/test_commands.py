@@ -168,9 +168,17 @@ def test_why_gives_reason_numbers_of_each_worker_and_a_fix(served, capsys, monke
     served.decisions.put(
         "m-bbbbb",
         {
-            "refused": [{"worker": "gpu-01", "code": "no_fit_ram", "params": params}],
-            "refused_total": 1,
-            "counts": {"no_fit_ram": 1},
+            "refused": [
+                {"worker": "gpu-01", "code": "no_fit_ram", "params": params},
+                {
+                    "worker": "gpu-02",
+                    "code": "worker_cordoned",
+                    "params": {"worker": "gpu-02"},
+                    "message": "gpu-02 takes no new work.",
+                },
+            ],
+            "refused_total": 2,
+            "counts": {"no_fit_ram": 1, "worker_cordoned": 1},
         },
     )
     capsys.readouterr()
@@ -215,16 +223,26 @@ def test_waiting_ends_with_the_reason_when_nothing_fits(served, capsys):
     served.decisions.put(
         "m-bbbbb",
         {
-            "refused": [{"worker": "gpu-01", "code": "no_fit_ram", "params": params}],
-            "refused_total": 1,
-            "counts": {"no_fit_ram": 1},
+            "refused": [
+                {"worker": "gpu-01", "code": "no_fit_ram", "params": params},
+                {
+                    "worker": "gpu-02",
+                    "code": "worker_cordoned",
+                    "params": {"worker": "gpu-02"},
+                    "message": "gpu-02 takes no new work.",
+                },
+            ],
+            "refused_total": 2,
+            "counts": {"no_fit_ram": 1, "worker_cordoned": 1},
         },
     )
     capsys.readouterr()
     assert served.run("wait", "m", "--timeout", "20") == 6
     told = capsys.readouterr()
     assert told.out == ""
-    assert "gpu-01: gpu-01 has not enough free RAM: needs 9 GiB" in told.err
+    assert "gpu-01 has not enough free RAM: needs 9 GiB" in told.err
+    assert "(no_fit_ram)" in told.err
+    assert "gpu-02: gpu-02 takes no new work" in told.err
 
 
 def test_waiting_ends_when_it_failed_and_when_time_runs_out(served, capsys):
