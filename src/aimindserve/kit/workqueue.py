@@ -30,6 +30,9 @@ class QueueLimits:
 
     keys_max: int = 100_000
     """Further keys are dropped and counted: the owner's periodic resync brings them back."""
+    delay_min_s: float = 0.001
+    """Shorter delays are this long: what is a rounding error short of its time would come back at
+    once, for ever, on a clock that stands still meanwhile."""
     backoff_first_s: float = 0.001
     backoff_limit_s: float = 60.0
     woken_pause_s: float = 1.0
@@ -107,7 +110,7 @@ class WorkQueue:
         if delay_s <= 0:
             self.add(key)
             return
-        due = self._clock.monotonic() + delay_s
+        due = self._clock.monotonic() + max(delay_s, self._limits.delay_min_s)
         if key in self._queued or self._due.get(key, (_NEVER, 0))[0] <= due:
             return
         if key not in self._due and len(self._due) >= self._limits.keys_max:

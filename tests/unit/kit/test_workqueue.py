@@ -128,6 +128,21 @@ def test_jitter_spreads_the_pause_over_half_of_it():
         return queue.retry("a")
 
     assert with_queue(test, jitter=lambda: 0.0) == 0.0005
+
+
+def test_a_delay_of_almost_nothing_still_lets_time_pass():
+    async def test(queue, clock):
+        queue.add_after("a", 1e-14)
+        await take(queue, 1)
+        assert clock.monotonic() >= 0.001
+
+    with_queue(test)
+
+
+def test_full_jitter_is_the_whole_pause():
+    async def test(queue, _clock):
+        return queue.retry("a")
+
     assert with_queue(test, jitter=lambda: 1.0) == 0.001
 
 
