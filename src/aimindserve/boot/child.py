@@ -22,6 +22,7 @@ from aimindserve.boot.places import Places
 from aimindserve.boot.process import READY_LINE
 from aimindserve.boot.settings import Settings
 from aimindserve.boot.supervisor import EXIT_REFUSED, EXIT_SETTINGS
+from aimindserve.boot.told import REFUSAL
 from aimindserve.core.errors import AimsError, SettingsError
 from aimindserve.kit import log
 from aimindserve.kit.clock import Clock, SystemClock
@@ -31,6 +32,9 @@ class RefusedError(AimsError):
     """This child cannot work here, and trying again would not help."""
 
     code: ClassVar[str] = "refused"
+
+
+STDIN = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,17 +119,17 @@ async def _as_coroutine(work: Awaitable[None]) -> None:
 
 
 def _listen(loop: asyncio.AbstractEventLoop, orders: Orders) -> None:
-    """A thread, so that the supervisor's death is noticed even when the event loop is stuck."""
-    for line in sys.stdin:
-        try:
-            order = Order(line.strip())
-        except ValueError:
-            continue
-        loop.call_soon_threadsafe(orders.give, order)
+    """A thread, so that the supervisor's death is noticed even when the event loop is stuck.
+
+    It reads the descriptor itself: a buffered reader would hold its lock while Python shuts down.
+    """
+    rest = b""
+    while data := os.read(STDIN, 4096):
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            loop.call_soon_threadsafe(orders.give, Order(line.decode()))
     os._exit(1)
 
 
 def _tell(error: AimsError) -> None:
-    log.get_logger("boot").error(
-        "start.failed", code=error.code, error=error.message, hint=error.hint
-    )
+    log.get_logger("boot").error(REFUSAL, code=error.code, error=error.message, hint=error.hint)

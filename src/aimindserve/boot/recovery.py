@@ -7,7 +7,7 @@ from aimindserve.boot.places import places_of
 from aimindserve.boot.settings import Settings
 from aimindserve.kit.clock import SystemClock
 from aimindserve.kit.secrets import read_or_create
-from aimindserve.server.auth.bootstrap import reset_admin_password
+from aimindserve.server.auth.bootstrap import forget_initial_password, reset_admin_password
 from aimindserve.server.auth.passwords import Passwords
 from aimindserve.server.auth.sessions import Sessions
 from aimindserve.store.resources import ResourceStore
@@ -24,8 +24,10 @@ async def new_admin_password(settings: Settings, user: str) -> str:
     await store.open()
     try:
         pepper = read_or_create(places.pepper).encode()
-        return await reset_admin_password(
+        password = await reset_admin_password(
             store, Passwords(), Sessions(store, clock, pepper), user=user
         )
+        forget_initial_password(places.data_dir, user)
     finally:
         await store.close()
+    return password

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 LENGTH_MAX = 2_000
+REFUSAL = "start.failed"
+"""The event with which a child says why it cannot work; `error` and `hint` are whole sentences."""
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 _QUIET_KEYS = frozenset({"event", "level", "timestamp", "part", "exception", "exc_info"})
 
@@ -22,6 +24,8 @@ def told(line: str, least: str = "warning") -> str:
     level = fields.get("level")
     if level in _LEVELS and _LEVELS.index(level) < _LEVELS.index(least):
         return ""
+    if fields.get("event") == REFUSAL:
+        return f"{fields.get('error', '')} {fields.get('hint', '')}".strip()[:LENGTH_MAX]
     values = " ".join(f"{key}={value}" for key, value in fields.items() if key not in _QUIET_KEYS)
     return f"{fields.get('event', '')} {values}".strip()[:LENGTH_MAX]
 

@@ -113,7 +113,12 @@ async def _hurry(runtime: Runtime, stop_now: asyncio.Event) -> None:
 
 
 def _refused(error: AimsError) -> AimsError:
-    if isinstance(error, UnauthenticatedError | ExistsError):
+    if isinstance(error, UnauthenticatedError):
+        return RefusedError(
+            "The server does not accept this token.",
+            hint="Give with --token what is in <data-dir>/token on the server.",
+        )
+    if isinstance(error, ExistsError):
         return RefusedError(error.message, hint=error.hint, params=error.params)
     return error
 

@@ -49,14 +49,17 @@ def _here(places: dict[str, str | None], api_key: str | None, user: str) -> str:
 
     flags = {name: value for name, value in places.items() if value is not None}
     settings = load(flags).settings
-    running = _address(places_of(settings).address)
+    files, refused = places_of(settings), None
+    running = _address(files.address)
     if running is not None:
         try:
-            return _ask_server(running, api_key, user)
+            password = _ask_server(running, api_key, user)
         except AimsError as error:
             refused = error
-    else:
-        refused = None
+        else:
+            if user == "admin":
+                files.admin_password.unlink(missing_ok=True)
+            return password
     return _offline(settings, user, refused)
 
 
