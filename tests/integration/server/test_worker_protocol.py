@@ -78,7 +78,13 @@ def running(placement="p1", **changes):
 
 async def place(found, name, worker, placement="p1", **changes):
     spec = InstanceSpec(deployment="d", deployment_generation=1, template=SPEC, **changes)
-    where = Placement(placement, "cpu", (Rank(WorkerName(worker)),), parameters=("--flag",))
+    where = Placement(
+        placement,
+        "cpu",
+        (Rank(WorkerName(worker)),),
+        parameters=("--flag",),
+        backend="chosen",
+    )
     await found.store.create(Draft("instance", name, spec, InstanceStatus(placement=where)))
 
 
@@ -170,7 +176,7 @@ def test_the_desired_set_at_once_and_at_every_change():
         assert first.worker == "w"
         (assignment,) = first.instances
         assert assignment.instance == "d-1"
-        assert assignment.backend == "llama.cpp"
+        assert assignment.backend == "chosen"
         assert assignment.options.parameters == ("--ctx-size=4096", "--flag")
         assert assignment.options.env == (("A", "1"), ("B", "2"))
         assert assignment.placement.id == "p1"
