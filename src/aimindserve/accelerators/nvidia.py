@@ -153,14 +153,18 @@ def _pair(
 
 
 def _query(host: Host) -> list[_Gpu]:
-    for fields in ((*_FIELDS, *_NEWER), _FIELDS):
-        text = host.run(TOOL, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits")
-        if text is not None:
-            rows = csv.reader(io.StringIO(text), skipinitialspace=True)
-            names: tuple[str, ...] = fields
-            lines = (dict(zip(names, row, strict=True)) for row in rows if len(row) == len(names))
-            return [gpu for line in lines if (gpu := _gpu(line)) is not None]
-    return []
+    names: tuple[str, ...] = (*_FIELDS, *_NEWER)
+    text = _ask(host, names)
+    if text is None:
+        names = _FIELDS
+        text = _ask(host, names) or ""
+    rows = csv.reader(io.StringIO(text), skipinitialspace=True)
+    lines = (dict(zip(names, row, strict=True)) for row in rows if len(row) == len(names))
+    return [gpu for line in lines if (gpu := _gpu(line)) is not None]
+
+
+def _ask(host: Host, names: Sequence[str]) -> str | None:
+    return host.run(TOOL, f"--query-gpu={','.join(names)}", "--format=csv,noheader,nounits")
 
 
 def _gpu(line: Mapping[str, str]) -> _Gpu | None:

@@ -135,7 +135,8 @@ def installer(requirement: str, into: Path, private: Path) -> Sequence[str]:
             hint="Install one: python -m ensurepip, or see docs.astral.sh/uv",
         )
     tail = ("--no-deps", "--only-binary=:all:", f"--cache-dir={private / 'cache'}")
-    return (uv, "pip", "install", *tail, f"--target={into}", requirement)
+    python = f"--python={sys.executable}"
+    return (uv, "pip", "install", python, *tail, f"--target={into}", requirement)
 
 
 def _bundled_pip() -> str | None:

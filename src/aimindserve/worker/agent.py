@@ -129,6 +129,7 @@ class Agent:
                 clock=clock,
                 key=self._proxy_key,
                 processes=lambda: self.board.processes,
+                going=self.board.going,
                 suspect=self.suspect,
                 traffic=self._traffic,
                 shelf=edges.logs,

@@ -106,6 +106,14 @@ class Board:
         """A live view by model."""
         return MappingProxyType(self._files)
 
+    def going(self, instance: str, run: int) -> bool:
+        """Whether this run of this instance starts or lives."""
+        course = self._courses.get(instance)
+        if course is not None and course.starting_port and course.runs == run:
+            return True
+        handles = (process.handle for process in self._processes.values())
+        return any(handle.instance == instance and handle.run == run for handle in handles)
+
     def adopt(self, process: Process) -> None:
         """A process that an agent before this one started."""
         self._processes[process.token] = process

@@ -65,6 +65,8 @@ class ProxyParts:
     key: Callable[[], str]
     """The proxy key now; empty while the worker has not registered."""
     processes: Callable[[], Mapping[str, Process]]
+    going: Callable[[str, int], bool]
+    """Whether this run of this instance starts or lives: its log may still grow."""
     suspect: Callable[[str], None]
     """Tells that the engine with this token did not answer."""
     traffic: Traffic
@@ -139,7 +141,7 @@ class Proxy:
         path = Path(self._parts.shelf.place(instance, run)[1])
         wish = _wish(query)
         if query.get("follow", "0") in {"1", "true"}:
-            return self._follow(request, path, wish, lambda: self._alive(instance, run))
+            return self._follow(request, path, wish, lambda: self._parts.going(instance, run))
         return _tail(request, path, wish)
 
     def _run(self, instance: str, wanted: str) -> int:
@@ -152,12 +154,6 @@ class Proxy:
             return int(wanted)
         which = wanted or "any run"
         raise NotFoundError(f"There is no log of {which} of {instance} on this worker.")
-
-    def _alive(self, instance: str, run: int) -> bool:
-        return any(
-            process.handle.instance == instance and process.handle.run == run
-            for process in self._parts.processes().values()
-        )
 
     async def _follow(
         self, request: Request, path: Path, wish: Wish, lives: Callable[[], bool]

@@ -31,6 +31,7 @@ class Serving:
     clock: Clock
     key: Callable[[], str]
     processes: Callable[[], Mapping[str, Process]]
+    going: Callable[[str, int], bool]
     suspect: Callable[[str], None]
     traffic: Traffic
     shelf: Shelf
@@ -55,6 +56,7 @@ class Listeners:
             ProxyParts(
                 key=serving.key,
                 processes=serving.processes,
+                going=serving.going,
                 suspect=serving.suspect,
                 traffic=serving.traffic,
                 shelf=serving.shelf,
