@@ -4,6 +4,7 @@ Every transaction runs to its end even when its caller is cancelled, has a time 
 again when the database says that it got in others' way. It must not know any table.
 """
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -45,6 +46,8 @@ class Database:
         self._random = random
         self._tasks = TaskSupervisor(clock)
         self._engine: Engine | None = None
+        self._running = 0
+        self._idle = asyncio.Event()
 
     @property
     def shared(self) -> bool:
@@ -55,6 +58,7 @@ class Database:
         """Connect and bring the schema up to date; raises SettingsError, StoreUnavailableError,
         StorageFullError."""
         self._tasks = TaskSupervisor(self._clock)
+        self._idle = asyncio.Event()
         self._dialect.claim()
         self._engine = self._dialect.engine()
         try:
@@ -65,11 +69,16 @@ class Database:
             raise
 
     async def close(self) -> None:
-        """Let go of every connection and of the file."""
+        """Let transactions in progress end, then go of every connection and of the file."""
+        engine, self._engine = self._engine, None
+        # Ending them is sure, they have a time limit; cancelling one would leave its connection
+        # half-closed.
+        while self._running:
+            self._idle.clear()
+            await self._idle.wait()
         await self._tasks.aclose()
-        if self._engine is not None:
-            await self._dialect.run(self._engine.dispose)
-            self._engine = None
+        if engine is not None:
+            await self._dialect.run(engine.dispose)
         await self._dialect.stop()
         self._dialect.release()
 
@@ -79,11 +88,11 @@ class Database:
 
         Raises what `work` raises, StoreUnavailableError, StorageFullError, SettingsError.
         """
-        if self._engine is None:
-            raise StoreUnavailableError("The database is closed.")
         level = self._dialect.snapshot if snapshot else None
-        transaction = partial(_transact, self._engine, work, level)
         for attempt in range(TRIES):
+            if self._engine is None:
+                raise StoreUnavailableError("The database is closed.")
+            transaction = partial(_transact, self._engine, work, level)
             try:
                 return await self._finish(transaction, TRANSACTION_S)
             except self._dialect.errors as error:
@@ -109,8 +118,15 @@ class Database:
             await self._dialect.run(engine.dispose)
 
     async def _finish(self, work: Callable[[], T], timeout_s: float) -> T:
-        running = self._dialect.run(work, timeout_s=timeout_s)
-        return await self._tasks.finish(running, name="database.transaction")
+        self._running += 1
+        return await self._tasks.finish(self._counted(work, timeout_s), name="database.transaction")
+
+    async def _counted(self, work: Callable[[], T], timeout_s: float) -> T:
+        try:
+            return await self._dialect.run(work, timeout_s=timeout_s)
+        finally:
+            self._running -= 1
+            self._idle.set()
 
     def _translated(self, error: Exception, trouble: Trouble) -> Exception:
         """Our error for a driver's, or the driver's own when the mistake is ours."""

@@ -1,13 +1,20 @@
 """What every backing promises, below the store: rows, changes, revisions."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from itertools import chain
 
 import pytest
 
-from aimindserve.core.errors import ConflictError, ExistsError, NotFoundError, StaleError
+from aimindserve.core.errors import (
+    ConflictError,
+    ExistsError,
+    NotFoundError,
+    StaleError,
+    StoreUnavailableError,
+)
 from aimindserve.store.base import Backing, ChangeType, Row, Write
 from contract.store.places import Place
 
@@ -189,5 +196,26 @@ def test_a_caller_who_gives_up_leaves_no_half_write_and_no_lost_connection(
         changes = (await backing.changes_since(0, 500) or [])[:revision]
         assert [change.revision for change in changes] == list(range(1, revision + 1))
         assert {change.row for change in changes} == set(found)
+
+    on(database, test)
+
+
+def test_closing_lets_transactions_end_and_leaves_no_connection(database: Place) -> None:
+    async def test(backing: Backing) -> None:
+        for turn in range(5):
+            row = replace(ROW, name=f"n{turn}")
+            writes = [
+                asyncio.ensure_future(backing.commit(Write(ChangeType.ADDED, row, None))),
+                *(asyncio.ensure_future(backing.changes_since(0, 10)) for _ in range(5)),
+            ]
+            await asyncio.sleep(0.002 * turn)
+            for write in writes:
+                write.cancel()
+            await backing.close()
+            await asyncio.gather(*writes, return_exceptions=True)
+            with pytest.raises(StoreUnavailableError):
+                await backing.load()
+            await backing.open()
+        gc.collect()  # a connection that was not closed warns, and a warning is an error here
 
     on(database, test)
