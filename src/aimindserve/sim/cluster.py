@@ -167,7 +167,15 @@ class Cluster:
             ram_bytes=int(self.scenario.ram_gib * GIB),
         )
         parts = MachineParts(
-            name, shape, clock, link, self._backends, self._models, rng, {"zone": name[-1]}, play
+            name,
+            shape,
+            clock,
+            link,
+            self._backends,
+            self._models,
+            rng,
+            {"zone": name[-1]},
+            play=play,
         )
         machine = self.machines[name] = SimMachine(parts)
         return machine

@@ -51,6 +51,7 @@ class MachineParts:
     """By path: what lies on this machine's disk."""
     rng: random.Random
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    port: int = 10150
     play: Callable[[LaunchSpec, RunPlace], Script] | None = None
     """The life of each engine; without it each loads for a while and then runs for ever."""
 
@@ -96,7 +97,6 @@ class SimMachine:
         self.name = parts.name
         self._parts = parts
         rng = parts.rng
-        self._load_s = (1.0, 20.0)
         self.runtime = FakeRuntime(ROOT / parts.name, parts.clock, parts.play or self._play)
         self.accelerator = SimAccelerator(_devices(parts.name, parts.shape))
         self.files = GivenFiles(parts.models)
@@ -141,6 +141,7 @@ class SimMachine:
             explicit_name=True,
             labels=parts.labels,
             ip="127.0.0.1",
+            port=parts.port,
             serve=False,
             metrics=False,
             runtime="fake",
@@ -162,7 +163,7 @@ class SimMachine:
 
     def _play(self, _spec: LaunchSpec, _place: RunPlace) -> Script:
         rng = self._parts.rng
-        return Script(load_s=rng.uniform(*self._load_s), stop_s=rng.uniform(0.1, 3.0))
+        return Script(load_s=rng.uniform(1.0, 20.0), stop_s=rng.uniform(0.1, 3.0))
 
 
 def _devices(worker: str, shape: MachineShape) -> Sequence[Device]:

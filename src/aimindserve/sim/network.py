@@ -18,7 +18,8 @@ import anyio
 from aimindserve.core.errors import UnavailableError
 from aimindserve.core.launch import DesiredSet
 from aimindserve.core.report import Ack, Report
-from aimindserve.sim.clock import SimClock
+from aimindserve.kit.clock import Clock
+from aimindserve.sim.door import Door
 from aimindserve.worker.link import Hello, Identity
 
 R = TypeVar("R")
@@ -47,6 +48,19 @@ class ServerSide(Protocol):
         """Do `work` as this server: when it is not stalled, and to the end even if nobody waits for
         the result any more."""
         ...
+
+
+class LocalServer:
+    """A server that is always there: the demo's, in this very process."""
+
+    def __init__(self, door: Door) -> None:
+        self.register = door.register
+        self.desired = door.desired
+        self.report = door.report
+
+    async def carry_out(self, work: Callable[[], Awaitable[R]]) -> R:
+        """Nothing can come in between."""
+        return await work()
 
 
 @dataclass(slots=True)
@@ -90,7 +104,7 @@ class SimLink:
         self,
         line: Line,
         server: Callable[[], ServerSide | None],
-        clock: SimClock,
+        clock: Clock,
         rng: random.Random,
     ) -> None:
         """`server` gives the server that listens now, or None."""

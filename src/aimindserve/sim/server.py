@@ -6,22 +6,20 @@ one before are gone, exactly as after `kill -9`.
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, TypeVar
 
 from aimindserve.backends.base import Backend
 from aimindserve.controllers import all as controllers_all
 from aimindserve.controllers.constants import DEFAULTS, ControllerConstants
 from aimindserve.controllers.loop import ControllerLoop
-from aimindserve.core.errors import AimsError, UnauthenticatedError, UnavailableError
+from aimindserve.core.errors import AimsError, UnavailableError
 from aimindserve.core.launch import DesiredSet
 from aimindserve.core.report import Ack, Report
-from aimindserve.kit.secrets import keyed_hash, same
 from aimindserve.kit.tasks import TaskSupervisor
-from aimindserve.server.desired import DesiredHub, desired_set
-from aimindserve.server.registration import Registration, register
-from aimindserve.server.reports import apply_report
 from aimindserve.sim import chance
 from aimindserve.sim.clock import SimClock
+from aimindserve.sim.door import Door
 from aimindserve.store.base import Backing
 from aimindserve.store.decisions import Decisions
 from aimindserve.store.leases import Leases
@@ -29,10 +27,6 @@ from aimindserve.store.resources import ResourceStore
 from aimindserve.worker.link import Hello, Identity
 
 R = TypeVar("R")
-
-PEPPER = b"simulated"
-KEEP_ALIVE_S = 10.0
-TOGETHER_S = 0.02
 
 
 class SimServer:
@@ -69,7 +63,7 @@ class SimServer:
             constants=constants,
             jitter=rng.random,
         )
-        self._hub = DesiredHub(self.store)
+        self._door = Door(self.store, self.leases, self.clock)
         self._tasks = TaskSupervisor(self.clock)
         # A dict, not a set: they end in the order in which they came, in every run alike.
         self._answers: dict[asyncio.Future[Any], None] = {}
@@ -78,7 +72,7 @@ class SimServer:
     async def start(self) -> None:
         """Open the store and let everything run."""
         await self.store.open()
-        self._tasks.keep_running(self._hub.run, name="server.desired")
+        self._tasks.keep_running(self._door.run, name="server.desired")
         self._tasks.keep_running(self.controllers.run, name="server.controllers")
 
     async def kill(self) -> None:
@@ -92,33 +86,18 @@ class SimServer:
         await self.store.close()
 
     async def register(self, hello: Hello) -> Identity:
-        wish = Registration(
-            name=hello.name,
-            explicit_name=hello.explicit_name,
-            machine_id=hello.machine_id,
-            labels=dict(hello.labels),
-            version=hello.version,
-        )
-        made = await register(self.store, PEPPER, wish)
-        return Identity(made.name, made.credential, made.proxy_key)
+        return await self._door.register(hello)
 
     async def report(self, identity: Identity, report: Report) -> Ack:
-        self._check(identity)
-        return await apply_report(self.store, self.leases, identity.name, report)
+        return await self._door.report(identity, report)
 
     async def desired(self, identity: Identity) -> AsyncGenerator[DesiredSet | None, None]:
-        """As the route does it: the whole set at once, then at each change, coalesced."""
-        with self._hub.waiter(identity.name) as waiter:
-            changed = True
-            while True:
+        async with aclosing(self._door.desired(identity)) as sets:
+            async for item in sets:
                 await self.clock.flow()
                 if self._dead:
                     raise _gone()
-                self._check(identity)
-                yield desired_set(self.store, identity.name) if changed else None
-                changed = await waiter.changed(KEEP_ALIVE_S)
-                if changed:
-                    await self.clock.sleep(TOGETHER_S)
+                yield item
 
     async def carry_out(self, work: Callable[[], Awaitable[R]]) -> R:
         if self._dead:
@@ -139,12 +118,6 @@ class SimServer:
         else:
             if not answer.done():
                 answer.set_result(result)
-
-    def _check(self, identity: Identity) -> None:
-        worker = self.store.find("worker", identity.name)
-        known = "" if worker is None else worker.spec.credential_hash
-        if not same(known, keyed_hash(PEPPER, identity.credential)):
-            raise UnauthenticatedError("The server does not know this worker's credential.")
 
 
 def _gone() -> UnavailableError:
