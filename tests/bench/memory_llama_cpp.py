@@ -1,4 +1,6 @@
-"""What we say llama.cpp takes against what it takes: `python tests/bench/memory_llama_cpp.py MODEL`.
+"""What we say llama.cpp takes against what it takes.
+
+    PYTHONPATH=src python tests/bench/memory_llama_cpp.py MODEL.gguf [--full]
 
 Starts the embedded engine as a worker would, reads its own report of buffers, sends a prompt that
 fills one ubatch and short ones to all slots at once, and reads the resident memory at its highest

@@ -1,5 +1,8 @@
-"""How long the scheduler takes: `python tests/bench/scheduler.py`. Limit: 1,000 devices and 500 asks
-in under one second on one core. Prints; asserts nothing, since machines differ."""
+"""How long the scheduler takes: `PYTHONPATH=src python tests/bench/scheduler.py`.
+
+Limit: 1,000 devices and 500 asks in under one second on one core. Prints processor seconds; asserts
+nothing, since machines differ.
+"""
 
 import time
 

@@ -5,6 +5,7 @@ Decides nothing; says what was decided so that a person can check it.
 
 from collections import Counter
 from collections.abc import Sequence
+from heapq import nsmallest
 from typing import Any
 
 from aimindserve.core.ids import WorkerName
@@ -15,7 +16,7 @@ from aimindserve.kit.units import format_bytes
 from aimindserve.scheduler.base import Ask, Decision, Refusal
 
 CANDIDATES_SHOWN = 20
-REFUSED_SHOWN = 100
+REFUSED_SHOWN = 50
 
 _PHRASES = {
     "worker_not_ready": "not ready",
@@ -58,7 +59,7 @@ def record(decision: Decision) -> dict[str, Any]:
     refused = [(name, result) for name, result in judged if isinstance(result, Reason)]
     if decision.refusal is not None:
         refused = list(decision.refusal.workers)
-    scored.sort(key=lambda item: (-item[1], item[0]))
+    best = nsmallest(CANDIDATES_SHOWN, scored, key=lambda item: (-item[1], item[0]))
     shape = None if decision.shape is None else ask.shapes[decision.shape].label
     counts = Counter(reason.code for _, reason in refused)
     return {
@@ -69,9 +70,7 @@ def record(decision: Decision) -> dict[str, Any]:
         "shapes": [_shape(each) for each in ask.shapes],
         "shape": shape,
         "workers": len(decision.results),
-        "candidates": [
-            {"worker": name, "score": round(score, 6)} for name, score in scored[:CANDIDATES_SHOWN]
-        ],
+        "candidates": [{"worker": name, "score": round(score, 6)} for name, score in best],
         "candidates_total": len(scored),
         "refused": [
             {"worker": name, **_reason(reason)} for name, reason in refused[:REFUSED_SHOWN]

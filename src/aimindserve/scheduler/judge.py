@@ -24,8 +24,8 @@ class Judge:
     ) -> None:
         self.workers = list(workers)
         self.names = tuple(worker.name for worker in workers)
-        self._filters = filters
-        self._scorers = scorers
+        self._rejects = [each.reject for each in filters]
+        self._scores = [(each.weight, each.score) for each in scorers]
         self._sheets: dict[Hashable, _Sheet] = {}
         self._cases: dict[Hashable, _Case] = {}
         self._changes: list[int] = []
@@ -75,18 +75,22 @@ class Judge:
         """The reasons of the shape with the fewest; the last of equals, which needs least."""
         closest: Sequence[Reason] | None = None
         for shape in ask.shapes:
-            given = (each.reject(ask, shape, worker) for each in self._filters)
+            given = (reject(ask, shape, worker) for reject in self._rejects)
             reasons = [reason for reason in given if reason is not None]
             if closest is None or len(reasons) <= len(closest):
                 closest = reasons
         return closest or ()
 
     def _judge(self, ask: Ask, shape: Shape, worker: WorkerView) -> Result:
-        for each in self._filters:
-            reason = each.reject(ask, shape, worker)
+        # The innermost loop of the scheduler: asked some hundred thousand times for a plan.
+        for reject in self._rejects:
+            reason = reject(ask, shape, worker)
             if reason is not None:
                 return reason
-        return float(sum(each.weight * each.score(ask, shape, worker) for each in self._scorers))
+        total = 0.0
+        for weight, score in self._scores:
+            total += weight * score(ask, shape, worker)
+        return total
 
 
 class _Sheet:

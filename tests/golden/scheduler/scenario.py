@@ -1,4 +1,4 @@
-"""Scenarios of the scheduler as text: `NAME.yaml` says what there is, `NAME.plan.txt` what is planned.
+"""Scenarios of the scheduler as text: `NAME.yaml` says what there is, `NAME.plan.txt` the plan.
 
     PYTHONPATH=src:tests python -m golden.scheduler.scenario
 

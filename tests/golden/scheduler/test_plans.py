@@ -14,7 +14,7 @@ from golden.scheduler import scenario
 def test_the_plan_is_the_one_written_down(name):
     expected = (scenario.HERE / f"{name}.plan.txt").read_text(encoding="utf-8")
     assert scenario.render(name) == expected, (
-        "the plan differs; if that is wanted: PYTHONPATH=src:tests python -m golden.scheduler.scenario"
+        "the plan differs; scenario.py says how to write it anew if that is wanted"
     )
 
 
