@@ -155,7 +155,8 @@ class System:
             with urllib.request.urlopen(call, timeout=timeout_s) as answer:
                 status, raw = answer.status, answer.read()
         except urllib.error.HTTPError as error:
-            status, raw = error.code, error.read()
+            with error:
+                status, raw = error.code, error.read()
         try:
             return status, json.loads(raw)
         except ValueError:

@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,7 +93,8 @@ def test_the_engine_listens_on_loopback_with_a_key_of_its_own(system: System) ->
     (port,) = {port.port for port in ports}
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/models", timeout=5)
-    assert refused.value.code in {401, 403}
+    with refused.value as answer:
+        assert answer.code in {401, 403}
 
 
 def test_a_killed_engine_comes_back_and_says_what_happened(system: System) -> None:

@@ -132,4 +132,8 @@ def _listen(loop: asyncio.AbstractEventLoop, orders: Orders) -> None:
 
 
 def _tell(error: AimsError) -> None:
-    log.get_logger("boot").error(REFUSAL, code=error.code, error=error.message, hint=error.hint)
+    # What an operator needs and an API answer must not show, such as the address of the database.
+    rest = [str(value) for value in error.params.values() if str(value) not in error.message]
+    log.get_logger("boot").error(
+        REFUSAL, code=error.code, error=error.message, detail="; ".join(rest), hint=error.hint
+    )

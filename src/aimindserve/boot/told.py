@@ -25,7 +25,9 @@ def told(line: str, least: str = "warning") -> str:
     if level in _LEVELS and _LEVELS.index(level) < _LEVELS.index(least):
         return ""
     if fields.get("event") == REFUSAL:
-        return f"{fields.get('error', '')} {fields.get('hint', '')}".strip()[:LENGTH_MAX]
+        detail = f" ({fields['detail']})" if fields.get("detail") else ""
+        sentence = f"{fields.get('error', '')}{detail} {fields.get('hint', '')}"
+        return sentence.strip()[:LENGTH_MAX]
     values = " ".join(f"{key}={value}" for key, value in fields.items() if key not in _QUIET_KEYS)
     return f"{fields.get('event', '')} {values}".strip()[:LENGTH_MAX]
 

@@ -145,6 +145,8 @@ def _instance_section(here: Invocation, instance: AnyObject) -> Section:
             section.rows.append(
                 ("Process", where + (", adopted" if observed.get("adopted") else ""))
             )
+        if observed.get("ended"):
+            section.rows.append(("Run before", reason_text(observed["ended"], here.language)[0]))
     section.lines = reason_lines(
         here, at(document, "status.reason") or at(document, "status.refusal")
     )

@@ -114,6 +114,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "{name} is on its way ({phase}); nothing stands in its way.",
         "{name} 正在进行（{phase}），没有阻碍。",
     ),
+    "why_ended": (
+        "It was started again ({count} restarts); the run before this one ended so: {message}",
+        "它曾被重新启动（{count} 次）；上一次运行的结束原因：{message}",
+    ),
     "why_not": ("Why not elsewhere", "为什么不是其他节点"),
     "fix": ("Try", "建议"),
     "server_here": (

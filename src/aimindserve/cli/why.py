@@ -50,6 +50,7 @@ def explained(subject: AnyObject, decision: Document | None) -> dict[str, Any]:
         "phase": subject.phase,
         "reason": status.get("reason") or status.get("refusal"),
         "restarts": at(status, "observed.restarts"),
+        "ended": at(status, "observed.ended"),
         "decision": decision,
     }
 
@@ -59,7 +60,7 @@ def told(here: Invocation, document: Document) -> list[str]:
     name, phase, reason = document["name"], document["phase"], document["reason"]
     if reason is None:
         key = "why_ready" if phase in _SETTLED else "why_working"
-        return [here.text(key, name=name, phase=phase)]
+        return [here.text(key, name=name, phase=phase), *earlier_end(here, document)]
     message = reason_text(reason, here.language)[0]
     decision: Document = document["decision"] or {}
     lines = [f"{name}  {phase}  ({reason.get('code')})", f"  {message}"]
@@ -75,6 +76,16 @@ def told(here: Invocation, document: Document) -> list[str]:
     for place, fix in enumerate(fixes(reason, decision, here.language)):
         lines += [*([""] if place == 0 else []), f"{here.text('fix')}: {fix}"]
     return lines
+
+
+def earlier_end(here: Invocation, document: Document) -> list[str]:
+    """Why the run before the present one ended, for as long as its worker says so."""
+    ended = document.get("ended")
+    if not ended:
+        return []
+    message = reason_text(ended, here.language)[0]
+    proof = [f"  | {line}" for line in str(ended.get("evidence") or "").splitlines()]
+    return [here.text("why_ended", count=document.get("restarts"), message=message), *proof]
 
 
 def _most_telling(client: "Client", deployment: AnyObject) -> AnyObject:

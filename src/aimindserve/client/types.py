@@ -101,6 +101,7 @@ class InstanceObservation:
     next_start: float | None = None
     adopted: bool = False
     rss_bytes: int = 0
+    ended: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)
