@@ -39,7 +39,7 @@ SOME = (
     "--ctx-size=4096 --parallel=2 --cache-type-k=q8_0 --cache-type-v=q8_0",
     "--ctx-size=4096 --parallel=1 --ubatch-size=1024",
     "--ctx-size=4096 --parallel=1 --mmap",
-    "--ctx-size=2048 --parallel=1 --embedding --pooling=mean",
+    "--ctx-size=512 --parallel=1 --embedding --pooling=mean --ubatch-size=512",
 )
 
 
