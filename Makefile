@@ -79,6 +79,8 @@ $(BIN)/python: | $(UV)
 	$(UV) venv --quiet --python $(PYTHON) $(VENV)
 
 $(VENV)/.ready-%: requirements/%.txt pyproject.toml | $(UV) $(BIN)/python
-	$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r $<
+	$(UV) pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r $<
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@# Compiling at the first start would make it twice as slow; some machines even forbid it.
+	@$(BIN)/python -m compileall -q src
 	@touch $@
