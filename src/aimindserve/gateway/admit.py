@@ -6,10 +6,12 @@ differently would see two different people.
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from aimindserve.core.errors import ForbiddenError, InvalidError, UnauthenticatedError
 from aimindserve.gateway.table import Principal, RoutingTable
-from aimindserve.wire.server import Request
+from aimindserve.kit.clock import Clock
+from aimindserve.wire.request import Channel, Request
 
 SESSION_COOKIE = b"aims_session"
 _LOCAL = Principal("local", "localhost", "admin", "admin")
@@ -24,6 +26,12 @@ _BLOCK = 64
 """Of SHA-256, in bytes."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    bearer: bytes
+    hash: str
+
+
 class Doorkeeper:
     """Admits requests. `trust_localhost`: see `GatewayConfig`."""
 
@@ -36,8 +44,8 @@ class Doorkeeper:
         self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
         self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
 
-    def admit(self, request: Request, table: RoutingTable, now: float) -> Principal:
-        """Who asks. `now` in seconds since the epoch. Raises UnauthenticatedError, InvalidError."""
+    def admit(self, request: Request, table: RoutingTable, clock: Clock) -> Principal:
+        """Who asks. Raises UnauthenticatedError, InvalidError."""
         index = request.index
         bearer = index.get(b"authorization")
         if (
@@ -48,12 +56,21 @@ class Doorkeeper:
         ):
             principal = self._admit_odd(request, table)
         else:
-            principal = table.keys.get(self.keyed_hash(_secret_of(bearer)))
+            principal = table.keys.get(self._hash_of(bearer, request.channel))
         if principal is None:
             raise UnauthenticatedError("The credential is not known, or was revoked.", hint=_HOW)
-        if principal.expires_at is not None and principal.expires_at <= now:
+        if principal.expires_at is not None and principal.expires_at <= clock.now():
             raise UnauthenticatedError("The credential has expired.", hint=_HOW)
         return principal
+
+    def _hash_of(self, bearer: bytes, channel: Channel) -> str:
+        """The hash of the key in `bearer`; a connection's last one is remembered with it, since a
+        kept-alive client sends the same field every time. What the hash opens is not."""
+        note = channel.note
+        if isinstance(note, _Seen) and note.bearer == bearer:
+            return note.hash
+        seen = channel.note = _Seen(bearer, self.keyed_hash(_secret_of(bearer)))
+        return seen.hash
 
     def keyed_hash(self, secret: bytes) -> str:
         """The same as `kit.secrets.keyed_hash`."""

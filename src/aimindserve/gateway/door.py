@@ -76,12 +76,12 @@ class Door:
         path, proxy = request.path, self._proxy
         endpoint = ENDPOINTS.get(path)
         if endpoint is not None:
-            principal = self._keeper.admit(request, proxy.table, self._clock.now())
+            principal = self._keeper.admit(request, proxy.table, self._clock)
             if request.method != "POST":
                 _only(request, "POST")
             Call(proxy, request, endpoint, principal, request_id).start()
         elif is_inference(path):
-            principal = self._keeper.admit(request, proxy.table, self._clock.now())
+            principal = self._keeper.admit(request, proxy.table, self._clock)
             _list_models(request, proxy.table, principal)
         elif path in self._open:
             _only(request, "GET", "HEAD")

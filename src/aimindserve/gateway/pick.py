@@ -20,9 +20,6 @@ def pick(
     `in_flight` counts requests per instance, `turn` the requests to this route so far.
     """
     groups = route.groups
-    if len(groups) == 1 and len(groups[0].targets) == 1:
-        only = groups[0].targets[0]
-        return None if only.instance in tried else only
     if tried:
         groups = _without(groups, tried)
     if not groups:

@@ -73,18 +73,25 @@ class Proxy:
 class Call:
     """One inference request. Answers it, whatever happens."""
 
-    _route: Route | None = None
-    _target: Target | None = None
-    _tally: Tally | None = None
-    _tap: Tap | None = None
-    _stream = False
-    _status = 0
-    _tried = _NONE_TRIED
-    _deadline: float | None = None
-    _pause_s = _FIRST_PAUSE_S
-    _waiting: asyncio.Task[None] | None = None
-    _body: bytes | None = None
-    _first = b""
+    __slots__ = (
+        "_body",
+        "_deadline",
+        "_endpoint",
+        "_first",
+        "_pause_s",
+        "_principal",
+        "_proxy",
+        "_request",
+        "_request_id",
+        "_route",
+        "_status",
+        "_stream",
+        "_tally",
+        "_tap",
+        "_target",
+        "_tried",
+        "_waiting",
+    )
 
     def __init__(
         self,
@@ -99,6 +106,18 @@ class Call:
         self._endpoint = endpoint
         self._principal = principal
         self._request_id = request_id
+        self._body: bytes | None = None
+        self._first = b""
+        self._status = 0
+        self._route: Route | None = None
+        self._target: Target | None = None
+        self._tally: Tally | None = None
+        self._tap: Tap | None = None
+        self._stream = False
+        self._tried = _NONE_TRIED
+        self._pause_s = _FIRST_PAUSE_S
+        self._deadline: float | None = None
+        self._waiting: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin. Raises AimsError for what the head tells; all later errors become answers."""
@@ -127,8 +146,10 @@ class Call:
 
     def _send(self, route: Route, relay: Relay) -> None:
         proxy, body = self._proxy, self._body
-        proxy.turn += 1
-        target = pick(route, proxy.meter.in_flight, proxy.turn, self._tried)
+        target = route.only
+        if target is None or self._tried:
+            proxy.turn += 1
+            target = pick(route, proxy.meter.in_flight, proxy.turn, self._tried)
         if target is None:
             self._no_target(route, relay)
             return

@@ -27,7 +27,8 @@ def find_route(
             hint="Give the name of one as 'model'; GET /v1/models lists them.",
             params={"param": "model"},
         )
-    check_model(principal, model)
+    if principal.allowed_models:
+        check_model(principal, model)
     route = routes.get(model)
     if route is None:
         raise _no_such_model(model, routes, principal)

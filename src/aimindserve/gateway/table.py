@@ -53,6 +53,8 @@ class Route:
     created_at: str = ""
     reason: str = ""
     """Why it has no target, as a sentence."""
+    only: Target | None = None
+    """Its target, when there is exactly one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,7 @@ def _route(
         int(status.get("context_length") or 0),
         str(_part(document, "metadata").get("created_at", "")),
         "" if groups else _why_none([deployment for deployment, _ in wanted], documents),
+        groups[0].targets[0] if len(groups) == 1 and len(groups[0].targets) == 1 else None,
     )
 
 

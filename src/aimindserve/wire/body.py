@@ -36,13 +36,19 @@ class Body:
     * `pipe(sink)` or `async for piece in body`: as it comes, with back pressure.
     """
 
-    complete = False
-    size = 0
-    """Bytes so far."""
-    _buffered = 0
-    _sink: Sink | None = None
-    _failure: WireError | None = None
-    _on_first_reader: Callable[[], None] | None = None
+    __slots__ = (
+        "_buffered",
+        "_failure",
+        "_flow",
+        "_high_bytes",
+        "_on_first_reader",
+        "_pieces",
+        "_sink",
+        "complete",
+        "length",
+        "limit",
+        "size",
+    )
 
     def __init__(self, flow: Flow, length: int | None, limits: Limits) -> None:
         self.length = length
@@ -51,6 +57,12 @@ class Body:
         self._flow = flow
         self._high_bytes = limits.body_buffer_bytes
         self._pieces: list[bytes] = []
+        self.complete = False
+        self.size = self._buffered = 0
+        """Bytes so far, and those of them that nobody took yet."""
+        self._sink: Sink | None = None
+        self._failure: WireError | None = None
+        self._on_first_reader: Callable[[], None] | None = None
 
     def take(self) -> bytes:
         """All that has arrived and was not taken yet."""

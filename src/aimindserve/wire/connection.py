@@ -65,6 +65,7 @@ class Connection(asyncio.Protocol):
         "_transport",
         "_write_paused",
         "_written",
+        "note",
     )
 
     def __init__(self, shared: Shared) -> None:
@@ -72,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._limits = shared.limits
         self._intake = Intake(self, shared.limits, shared.now)
         self._transport: asyncio.Transport | None = None
+        self.note: object = None
         self._active: Request | None = None
         """The request being answered."""
         self._dispatching = False
@@ -207,7 +209,14 @@ class Connection(asyncio.Protocol):
         ready = self._intake.ready
         while self._active is None and ready and self._lingering_since is None:
             request = self._active = ready.popleft()
-            self._handle(request)
+            # Supervision point: a handler's defect is one 500, not the end of the connection.
+            try:
+                work = self._shared.handler(request)
+                if work is not None:
+                    self._spawn(request, work)
+            except Exception as error:
+                log.error("handler.failed", path=request.path, error=repr(error), exc_info=error)
+                self._answer_error(request, 500, DEFECT)
         self._dispatching = False
         if self._active is None and self._refusal is not None:
             self._send_refusal()
@@ -224,19 +233,12 @@ class Connection(asyncio.Protocol):
         elif self._intake.phase is Phase.IDLE:
             self._intake.since = self._shared.now
 
-    def _handle(self, request: Request) -> None:
-        # Supervision point: a handler's defect becomes one 500, not the end of the connection.
-        try:
-            work = self._shared.handler(request)
-            if work is not None:
-                task = self._shared.tasks.spawn(self._run(request, work), name="wire.handler")
-                request.on_disconnect = task.cancel
-        except Exception as error:
-            log.error("handler.failed", path=request.path, error=repr(error), exc_info=error)
-            self._answer_error(request, 500, DEFECT)
+    def _spawn(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
+        task = self._shared.tasks.spawn(self._run(request, work), name="wire.handler")
+        request.on_disconnect = task.cancel
 
     async def _run(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
-        # Supervision point: see `_handle`.
+        # Supervision point: see `_dispatch`.
         try:
             await work
             if not request.ended:

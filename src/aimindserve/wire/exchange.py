@@ -68,17 +68,19 @@ class Exchange:
     nothing is ever sent twice.
     """
 
-    link: Wire | None = None
-    cancelled = False
-    resent = False
-    bodyless_answer = False
-    """The request is a HEAD: its answer has no body, whatever content-length says."""
-    on_pressure: Callable[[], None] | None = None
-    """For streamed bodies: the upstream takes no more now."""
-    on_drain: Callable[[], None] | None = None
-    """For streamed bodies: the connection is there, or takes more again."""
-    body_ended = True
-    """Whether the whole request has been handed over."""
+    __slots__ = (
+        "answer",
+        "body",
+        "body_ended",
+        "bodyless_answer",
+        "cancelled",
+        "drop",
+        "head",
+        "link",
+        "on_drain",
+        "on_pressure",
+        "resent",
+    )
 
     def __init__(
         self,
@@ -91,8 +93,16 @@ class Exchange:
         self.body = body
         self.answer = answer
         self.drop = drop
-        if body is None:
-            self.body_ended = False
+        self.link: Wire | None = None
+        self.cancelled = self.resent = False
+        self.bodyless_answer = False
+        """The request is a HEAD: its answer has no body, whatever content-length says."""
+        self.body_ended = body is not None
+        """Whether the whole request has been handed over."""
+        self.on_pressure: Callable[[], None] | None = None
+        """For streamed bodies: the upstream takes no more now."""
+        self.on_drain: Callable[[], None] | None = None
+        """For streamed bodies: the connection is there, or takes more again."""
 
     def cancel(self) -> None:
         """Nobody wants the answer any more: close the connection at once."""

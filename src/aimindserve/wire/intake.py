@@ -163,8 +163,10 @@ class Intake:
                 raise RefusedError(413, f"The body is larger than {error.limit} bytes.") from error
 
     def on_message_complete(self) -> None:
-        if self.incoming is not None and not self._parser.should_upgrade():
-            self._complete(self.incoming)  # an upgrade goes on in `_decline_upgrade`
+        request = self.incoming
+        if request is None or (b"upgrade" in request.index and self._parser.should_upgrade()):
+            return  # an upgrade goes on in `_decline_upgrade`
+        self._complete(request)
 
     # Inside
 

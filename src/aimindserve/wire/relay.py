@@ -62,16 +62,26 @@ class Owner(Protocol):
 class Relay:
     """One answer on its way. `send` may be called again after a failure before the first byte."""
 
-    _exchange: Exchange | None = None
-    _head: Head | None = None
-    _held_left = 0
-    _held: list[bytes] | None = None
+    __slots__ = (
+        "_drop",
+        "_exchange",
+        "_head",
+        "_held",
+        "_held_left",
+        "_owner",
+        "_pool",
+        "_request",
+    )
 
     def __init__(self, request: Request, pool: Pool, owner: Owner, rules: RelayRules) -> None:
         self._request = request
         self._pool = pool
         self._owner = owner
         self._drop = rules.dropped
+        self._exchange: Exchange | None = None
+        self._head: Head | None = None
+        self._held: list[bytes] | None = None
+        self._held_left = 0
         request.on_disconnect = self.cancel
 
     def send(self, origin: Origin, head: bytes, body: bytes | None) -> Exchange:

@@ -19,6 +19,9 @@ TEXT = b"text/plain; charset=utf-8"
 class Channel(Flow, Protocol):
     """What a request needs of its connection."""
 
+    note: object
+    """Whatever the handler wants to remember about this connection; None at first."""
+
     def write(self, data: bytes) -> None: ...
 
     def finished(self, request: "Request") -> None: ...
@@ -48,30 +51,29 @@ class Request:
     whatever answer follows: encoded header lines, for fields that every answer needs.
     """
 
-    body: Body
-    index: dict[bytes, bytes]
-    """`headers` by name; of fields that came more than once, the last."""
-    peer = ""
-    scheme = "http"
-    http_1_0 = False
-    keep_alive = True
-    started = False
-    """The head of the answer is on its way; its status can no longer change."""
-    ended = False
-    """The answer is complete, or the client is gone."""
-    extra = b""
-    on_disconnect: Callable[[], object] | None = None
-    """Called once when the client is gone before the answer was complete."""
-    on_pressure: Callable[[], None] | None = None
-    """Called when more waits for the client than `write_high_bytes`: stop producing."""
-    on_drain: Callable[[], None] | None = None
-    """Called when the client has taken enough of it: go on."""
-    _chunked = False
-    _bodyless = False
-    _head = b""
-
-    # Defaults live on the class, so that a request sets only what differs; there is one per
-    # request on the hottest path there is.
+    __slots__ = (
+        "_bodyless",
+        "_channel",
+        "_chunked",
+        "_head",
+        "body",
+        "ended",
+        "extra",
+        "headers",
+        "http_1_0",
+        "index",
+        "keep_alive",
+        "method",
+        "on_disconnect",
+        "on_drain",
+        "on_pressure",
+        "path",
+        "peer",
+        "query",
+        "scheme",
+        "started",
+        "target",
+    )
 
     def __init__(
         self,
@@ -87,6 +89,27 @@ class Request:
         self.path, _, self.query = target.partition("?")
         self.headers = headers
         self.index = index
+        """`headers` by name; of fields that came more than once, the last."""
+        self.body: Body
+        self.peer = self.scheme = ""
+        self.keep_alive = True
+        self.http_1_0 = self._chunked = self._bodyless = False
+        self.started = False
+        """The head of the answer is on its way; its status can no longer change."""
+        self.ended = False
+        """The answer is complete, or the client is gone."""
+        self.extra = self._head = b""
+        self.on_disconnect: Callable[[], object] | None = None
+        """Called once when the client is gone before the answer was complete."""
+        self.on_pressure: Callable[[], None] | None = None
+        """Called when more waits for the client than `write_high_bytes`: stop producing."""
+        self.on_drain: Callable[[], None] | None = None
+        """Called when the client has taken enough of it: go on."""
+
+    @property
+    def channel(self) -> Channel:
+        """The connection it came by."""
+        return self._channel
 
     def header(self, name: bytes) -> bytes | None:
         """The field called `name` (lower case); the last one if it came more than once."""

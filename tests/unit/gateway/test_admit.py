@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from aimindserve.core.errors import (
@@ -25,14 +27,14 @@ TABLE = build(DOCS, 1)
 
 def request(*fields, peer="10.0.0.1"):
     fields = [(name.encode(), value.encode()) for name, value in fields]
-    made = Request(None, "GET", "/v1/models", fields, dict(fields))
+    made = Request(SimpleNamespace(note=None), "GET", "/v1/models", fields, dict(fields))
     made.peer = peer
     return made
 
 
 def admit(*fields, peer="10.0.0.1", trust=True):
     keeper = Doorkeeper(PEPPER, trust_localhost=trust)
-    return keeper.admit(request(*fields, peer=peer), TABLE, 60.0)
+    return keeper.admit(request(*fields, peer=peer), TABLE, SimpleNamespace(now=lambda: 60.0))
 
 
 @pytest.mark.parametrize("pepper", [b"", b"short", b"x" * 64, b"y" * 200])
@@ -40,6 +42,19 @@ def test_the_hash_is_the_one_that_is_stored(pepper):
     keeper = Doorkeeper(pepper, trust_localhost=False)
     for secret in ("", KEY, "z" * 500):
         assert keeper.keyed_hash(secret.encode()) == keyed_hash(pepper, secret)
+
+
+def test_a_connection_remembers_a_hash_and_not_what_it_opened():
+    keeper = Doorkeeper(PEPPER, trust_localhost=False)
+    first = request(("authorization", f"Bearer {KEY}"))
+    again = request(("authorization", f"Bearer {KEY}"))
+    other = request(("authorization", "Bearer other"))
+    again._channel = other._channel = first.channel
+    assert keeper.admit(first, TABLE, None).name == "k1"
+    assert keeper.admit(again, TABLE, None).name == "k1"
+    for asked, table in ((other, TABLE), (again, build(DOCS | {"api-key": {}}, 2))):
+        with pytest.raises(UnauthenticatedError):
+            keeper.admit(asked, table, None)
 
 
 def test_each_kind_of_credential():
