@@ -15,6 +15,7 @@ PORTS: Mapping[str, int] = {
     "server_metrics_port": 10161,
 }
 """None needs root. The next free port is taken where one of these is in use."""
+WORKER_PORTS = frozenset({"worker_port", "metrics_port"})
 TRIES = 100
 
 
@@ -23,10 +24,11 @@ def with_free_ports(flags: Mapping[str, Any]) -> "Resolved":
     from aimindserve.boot.load import load
     from aimindserve.boot.resolve import DEFAULT
 
-    origins = load(flags).origins
+    found = load(flags)
+    unused = WORKER_PORTS if found.settings.server.disable_worker else frozenset[str]()
     chosen: dict[str, str] = {}
     for name, wanted in PORTS.items():
-        if origins[name] == DEFAULT:
+        if found.origins[name] == DEFAULT and name not in unused:
             chosen[name] = _free(name, wanted, chosen)
     return load({**flags, **chosen})
 

@@ -1,0 +1,108 @@
+"""What somebody sees who has just got the program: the quick start, twice, and the demo."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from aimindserve.sources import pypi
+from e2e.system import clean_env, eventually, free_ports
+
+
+class Command:
+    """A command in the foreground, as in a terminal."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.output = folder / "said"
+        command = [sys.executable, "-m", "aimindserve", *words]
+        with self.output.open("wb") as out:
+            self.process = subprocess.Popen(command, stdout=out, stderr=out, env=clean_env())
+
+    def said(self) -> str:
+        return self.output.read_text(errors="replace")
+
+    def wait_for(self, text: str, *, within_s: float = 90.0) -> str:
+        def there() -> bool:
+            assert self.process.poll() is None, self.said()
+            return text in self.said()
+
+        eventually(there, within_s=within_s, what=f"{text!r} in {self.said()}")
+        return self.said()
+
+    def interrupt(self) -> tuple[int, list[psutil.Process]]:
+        """Ctrl-C; the exit code, and what of it still lives."""
+        below = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(signal.SIGINT)
+        code = self.process.wait(60)
+        return code, [one for one in below if one.is_running()]
+
+
+def ports() -> list[str]:
+    names = ("port", "worker-port", "metrics-port", "server-metrics-port")
+    chosen = free_ports(len(names))
+    return [
+        word for name, port in zip(names, chosen, strict=True) for word in (f"--{name}", str(port))
+    ]
+
+
+@pytest.mark.timeout(300)
+def test_the_quick_start_answers_and_comes_back_as_it_was(tmp_path, sample_model):
+    data = tmp_path / "data"
+    place = data / "cache" / "pypi" / f"{pypi.SAMPLE.repo}-{pypi.SAMPLE.revision}"
+    place.mkdir(parents=True)
+    try:
+        os.link(sample_model, place / str(pypi.SAMPLE.file))
+    except OSError:
+        shutil.copy(sample_model, place)
+    words = ("quickstart", "--data-dir", str(data), "--host", "127.0.0.1", *ports())
+
+    first = Command(tmp_path, *words)
+    said = first.wait_for("Serving; Ctrl-C stops everything.")
+    answer = said.partition("> Why is the sky blue")[2].partition("Console and API")[0]
+    assert len(answer.split()) > 12, said
+    assert "--token" in said
+    assert "initial_admin_password" in said
+    key = re.search(r"sk-aims_\S+", said)
+    assert key is not None
+    url = re.search(r"OpenAI base URL +(\S+)", said)
+    assert url is not None
+    request = urllib.request.Request(
+        f"{url.group(1)}/models", headers={"authorization": f"Bearer {key.group()}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answered:
+        assert [model["id"] for model in json.load(answered)["data"]] == ["smollm2"]
+    assert first.interrupt() == (0, [])
+
+    again = Command(tmp_path, *words)
+    said = again.wait_for("Serving; Ctrl-C stops everything.")
+    assert "fetching" not in said
+    assert "deploying" not in said
+    assert "sk-aims_" not in said
+    assert again.interrupt() == (0, [])
+
+
+@pytest.mark.timeout(120)
+def test_the_demo_shows_a_cluster_and_leaves_nothing(tmp_path):
+    [port] = free_ports(1)
+    words = ("demo", "--workers", "5", "--port", str(port), "--seed", "3")
+    demo = Command(tmp_path, *words)
+    demo.wait_for("aiMindServe is ready")
+
+    def joined() -> bool:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/workers", timeout=5) as answer:
+            items = json.load(answer)["items"]
+        return [item["status"]["phase"] for item in items] == ["ready"] * 5
+
+    eventually(joined, within_s=30, what="five workers")
+    folder = re.search(r"password in (\S+)/initial_admin_password", demo.said())
+    assert folder is not None
+    assert demo.interrupt() == (0, [])
+    assert not Path(folder.group(1)).exists()
