@@ -41,8 +41,8 @@ test-pythons: $(UV)
 	@.ci/test-pythons
 
 check: $(VENV)/.ready-check
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests tools
+	$(BIN)/ruff check src tests tools
 	$(BIN)/basedpyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m aimindserve.boot.reference --check docs
@@ -63,6 +63,9 @@ lock: $(UV)
 docs: $(VENV)/.ready-run
 	$(BIN)/python -m aimindserve.boot.reference docs
 	$(BIN)/python -m aimindserve.cli._reference docs
+	$(BIN)/python -m aimindserve.server.openapi_snapshot docs/reference/openapi.json
+	$(BIN)/python tools/api_reference.py
+	$(BIN)/python tools/troubleshooting.py
 
 clean:
 	rm -rf .make .venv .venv-3.* build dist .ruff_cache .import_linter_cache .hypothesis

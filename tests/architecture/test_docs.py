@@ -1,5 +1,6 @@
 """What can be derived is generated, and what must be written is there."""
 
+import json
 import re
 import subprocess
 import sys
@@ -43,6 +44,18 @@ def test_the_troubleshooting_pages_are_up_to_date() -> None:
         assert target.read_text(encoding="utf-8") == troubleshooting.page(language), (
             "run: python tools/troubleshooting.py"
         )
+
+
+def test_the_api_page_is_up_to_date() -> None:
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        import api_reference
+    finally:
+        sys.path.pop(0)
+    document = json.loads(api_reference.SNAPSHOT.read_text(encoding="utf-8"))
+    assert api_reference.TARGET.read_text(encoding="utf-8") == api_reference.page(document), (
+        "run: make docs"
+    )
 
 
 def _pages() -> list[Path]:

@@ -67,7 +67,7 @@ class ModelFacts:
     """Per layer; one entry stands for all layers."""
     key_length: int = 0
     value_length: int = 0
-    """Zero with a key length: values are derived from the keys (latent attention), none is stored."""
+    """Zero with a key length: values come from the keys (latent attention), none is stored."""
     sliding_window: int = 0
     sliding_layers: tuple[bool, ...] = ()
     """Per layer whether it only sees the window; empty: no layer does, or it is not known."""
