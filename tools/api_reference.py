@@ -10,6 +10,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SNAPSHOT = ROOT / "docs/reference/openapi.json"
+WRITTEN = frozenset({"ModelRef", "GpuSelector", "NewApiKey", "NewUser"})
 TARGET = ROOT / "docs/reference/api.md"
 
 INTRO = """# API reference
@@ -59,9 +60,12 @@ def page(document: dict[str, Any]) -> str:
                 summary = " ".join((operation.get("summary") or "").split())
                 lines.append(f"| {method.upper()} | `{path}` | {summary} |")
     lines += ["", "### Objects", ""]
-    for name, schema in sorted(document.get("components", {}).get("schemas", {}).items()):
-        if name.endswith("Spec") and "properties" in schema:
-            lines += _fields(name, schema)
+    schemas = document["components"]["schemas"]
+    for name in sorted(schemas):
+        shown = name.endswith("Spec") or name in WRITTEN
+        if shown and "properties" in schemas[name]:
+            # What one may send has defaults; what comes back always has every field.
+            lines += _fields(name, schemas.get(f"{name}Input", schemas[name]))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -76,7 +80,7 @@ def _fields(name: str, schema: dict[str, Any]) -> list[str]:
 
 def _type(about: dict[str, Any]) -> str:
     if "$ref" in about:
-        return str(about["$ref"]).rsplit("/", 1)[-1]
+        return str(about["$ref"]).rsplit("/", 1)[-1].removesuffix("Input")
     if "anyOf" in about:
         return " or ".join(_type(choice) for choice in about["anyOf"])
     if about.get("type") == "array":

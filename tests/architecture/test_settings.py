@@ -21,21 +21,7 @@ from aimindserve.cli.start import COMMAND as START
 ROOT = Path(__file__).resolve().parents[2]
 MACHINE = Machine("linux", True, Path("/root"), {})
 
-PROMISED = """
-config-file debug data-dir cache-dir token huggingface-token ollama-library-base-url enable-ray
-ray-args host port disable-worker bootstrap-password database-url ssl-keyfile ssl-certfile
-force-auth-localhost disable-update-check disable-openapi-docs model-catalog-file ray-port
-ray-client-server-port enable_cors allow-origins allow-credentials allow-methods allow-headers
-server-url worker-name worker-ip disable-metrics disable-rpc-servers metrics-port worker-port
-service-port-range rpc-server-port-range ray-node-manager-port ray-object-manager-port
-ray-worker-port-range log-dir rpc-server-args system-reserved tools-download-base-url
-enable-hf-transfer ray-dashboard-port ray-runtime-env-agent-port ray-dashboard-agent-grpc-port
-ray-dashboard-agent-listen-port ray-metrics-export-port bin-dir pipx-path enable-hf-xet
-enable-cors update-check-url external-auth-name external-auth-full-name external-auth-avatar-url
-oidc-issuer oidc-client-id oidc-client-secret oidc-redirect-uri saml-idp-server-url
-saml-idp-entity-id saml-idp-x509-cert saml-sp-entity-id saml-sp-acs-url saml-sp-x509-cert
-saml-sp-private-key saml-sp-attribute-prefix saml-security
-""".split()
+PROMISED = ["config-file", "debug", "data-dir", "cache-dir", "token", "huggingface-token", "ollama-library-base-url", "enable-ray", "ray-args", "host", "port", "disable-worker", "bootstrap-password", "database-url", "ssl-keyfile", "ssl-certfile", "force-auth-localhost", "disable-update-check", "disable-openapi-docs", "model-catalog-file", "ray-port", "ray-client-server-port", "enable_cors", "allow-origins", "allow-credentials", "allow-methods", "allow-headers", "server-url", "worker-name", "worker-ip", "disable-metrics", "disable-rpc-servers", "metrics-port", "worker-port", "service-port-range", "rpc-server-port-range", "ray-node-manager-port", "ray-object-manager-port", "ray-worker-port-range", "log-dir", "rpc-server-args", "system-reserved", "tools-download-base-url", "enable-hf-transfer", "ray-dashboard-port", "ray-runtime-env-agent-port", "ray-dashboard-agent-grpc-port", "ray-dashboard-agent-listen-port", "ray-metrics-export-port", "bin-dir", "pipx-path", "enable-hf-xet", "enable-cors", "update-check-url", "external-auth-name", "external-auth-full-name", "external-auth-avatar-url", "oidc-issuer", "oidc-client-id", "oidc-client-secret", "oidc-redirect-uri", "saml-idp-server-url", "saml-idp-entity-id", "saml-idp-x509-cert", "saml-sp-entity-id", "saml-sp-acs-url", "saml-sp-x509-cert", "saml-sp-private-key", "saml-sp-attribute-prefix", "saml-security"]
 """Every flag of the product's documents."""
 
 DEFAULTS = {
