@@ -142,6 +142,12 @@ class Body:
         """Run `action` when somebody begins to read an empty body (100-continue)."""
         self._on_first_reader = action
 
+    def fill(self, data: bytes) -> None:
+        """All of it came at once."""
+        self._pieces.append(data)
+        self.size = self._buffered = len(data)
+        self.complete = True
+
     def receive(self, data: bytes) -> None:
         """Take in `data`. Raises BodyTooLargeError."""
         self.size += len(data)

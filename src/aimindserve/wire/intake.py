@@ -18,6 +18,7 @@ from aimindserve.wire.errors import BodyTooLargeError
 from aimindserve.wire.framing import RefusedError, body_length, clean_target, expects_continue
 from aimindserve.wire.headers import Field
 from aimindserve.wire.limits import Limits
+from aimindserve.wire.memo import HeadMemo
 from aimindserve.wire.request import Channel, Request
 
 
@@ -39,8 +40,10 @@ class Intake:
         "_channel",
         "_fields",
         "_junk",
+        "_length_at",
         "_limits",
         "_mark",
+        "_memo",
         "_now",
         "_parser",
         "_skip",
@@ -74,14 +77,21 @@ class Intake:
         and unfinished fields, which llhttp keeps to itself without limit."""
         self._skip = False
         self._mark = (now, 0)
+        self._memo = HeadMemo[Request]()
+        self._length_at = 0
 
     def feed(self, data: bytes, now: float) -> None:
         """Take in what was read. Raises RefusedError: parse nothing more after it."""
         self._now = now
-        if self.phase is _IDLE:
+        fresh = self.phase is _IDLE
+        if fresh:
+            if self._memo.made is not None and self._again(data, self._memo.made):
+                return
             self._begin()
         self._junk += len(data)
         self._parse(data)
+        if fresh and self.phase is _IDLE and len(self.ready) == 1:
+            self._remember(data, self.ready[0])
         if self._junk > self._limits.head_bytes and self.phase is not _IDLE:
             raise RefusedError(
                 431 if self.phase is Phase.HEAD else 400, "The header fields are too large."
@@ -90,6 +100,7 @@ class Intake:
     def close(self) -> None:
         """Break the cycle between the parser and this object."""
         self._parser = None
+        self._memo = HeadMemo[Request]()
 
     def mark_body(self, now: float) -> None:
         """Measure the rate of the body from here on."""
@@ -169,6 +180,38 @@ class Intake:
         self._complete(request)
 
     # Inside
+
+    def _again(self, data: bytes, last: Request) -> bool:
+        """Whether `data` is one request with the head of the last one; then it is ready."""
+        digits = self._memo.match(data)
+        if digits is None or len(self.ready) >= self._limits.pipelined:
+            return False
+        length, limits = int(digits), self._limits
+        if length > limits.body_bytes:
+            return False
+        fields, index = last.headers.copy(), last.index.copy()
+        index[b"content-length"] = digits
+        fields[self._length_at] = (b"content-length", digits)
+        request = Request(self._channel, last.method, last.target, fields, index)
+        request.peer = self.peer
+        request.scheme = self.scheme
+        request.body = body = Body(self._channel, length, limits)
+        body.fill(data[self._memo.start :])
+        self.since = self._now
+        self.ready.append(request)
+        return True
+
+    def _remember(self, data: bytes, request: Request) -> None:
+        """`data` was exactly `request`: perhaps its head comes again."""
+        if not request.keep_alive or request.http_1_0 or not request.body.length:
+            return
+        if b"expect" in request.index or b"upgrade" in request.index:
+            return
+        head = Request(self._channel, request.method, request.target, [], request.index.copy())
+        head.headers = request.headers.copy()
+        names = [name for name, _ in head.headers]
+        self._length_at = names.index(b"content-length")
+        self._memo.remember(data, head)
 
     def _begin(self) -> None:
         self.phase = Phase.HEAD

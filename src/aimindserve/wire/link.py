@@ -8,7 +8,11 @@ import httptools
 from aimindserve.wire.errors import Failure, UpstreamFailedError
 from aimindserve.wire.exchange import FRAMING, Exchange, Head
 from aimindserve.wire.limits import UpstreamLimits
+from aimindserve.wire.memo import HeadMemo
 from aimindserve.wire.origin import Origin
+
+_Made = tuple[Head, frozenset[bytes]]
+"""The head of an answer, and the fields that were dropped from its lines."""
 
 
 class LinkOwner(Protocol):
@@ -37,6 +41,7 @@ class Link(asyncio.Protocol):
         "_index",
         "_keep",
         "_lines",
+        "_memo",
         "_news",
         "_owner",
         "_parser",
@@ -69,6 +74,7 @@ class Link(asyncio.Protocol):
         self._head: Head | None = None
         self._pieces: list[bytes] = []
         self._chunked = self._news = self._keep = self._complete = False
+        self._memo = HeadMemo[_Made]()
 
     # asyncio.Protocol
 
@@ -82,7 +88,13 @@ class Link(asyncio.Protocol):
         if exchange is None:  # nobody asked: not a server to talk to again
             self.close()
             return
+        fresh = not self._head_bytes
         self._head_bytes += len(data)
+        if fresh and self._memo.made is not None:
+            known = self._again(data, self._memo.made, exchange)
+            if known is not None:
+                self._deliver(exchange, known)
+                return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -90,8 +102,11 @@ class Link(asyncio.Protocol):
                 self._fail(Failure.GARBAGE, f"the answer is not HTTP: {error}")
                 return
             self._keep = False  # it said more than was asked; what was asked is complete
-        if self._head is not None:
-            self._deliver(exchange, self._head)
+        head = self._head
+        if head is not None:
+            if fresh and self._complete and self._keep and head.length:
+                self._memo.remember(data, (head, exchange.drop))
+            self._deliver(exchange, head)
         elif self._head_bytes > self._owner.limits.head_bytes:
             self._fail(Failure.GARBAGE, "the answer's head is too large")
 
@@ -228,6 +243,20 @@ class Link(asyncio.Protocol):
             self._fail(Failure.TIMEOUT, f"no answer within {limit_s:g} s")
 
     # Inside
+
+    def _again(self, data: bytes, last: _Made, exchange: Exchange) -> Head | None:
+        """The head when `data` is one whole answer with the head of the last one."""
+        head, drop = last
+        if drop is not exchange.drop or exchange.bodyless_answer:
+            return None
+        digits = self._memo.match(data)
+        if digits is None:
+            return None
+        index = head.index.copy()
+        index[b"content-length"] = digits
+        self._news = self._keep = self._complete = True
+        self._pieces = [data[self._memo.start :]]
+        return Head(head.status, head.reason, head.lines, index, int(digits))
 
     def _deliver(self, exchange: Exchange, head: Head) -> None:
         """Tell the exchange's owner what this read brought: head, data, end."""

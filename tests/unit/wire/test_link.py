@@ -213,3 +213,30 @@ def test_an_answer_before_the_end_of_a_streamed_body_ends_the_connection():
     link.data_received(COUNTED)
     assert answer.ended
     assert transport.closed
+
+
+def test_answers_read_the_same_when_their_head_comes_again():
+    owner, transport = Owner(), MemoryTransport()
+    link = transport.connect(Link(owner, Origin("h", 1)))
+    heads = set()
+    for body in (b"hello", b"hello", b"", b"goodbye", b"hello"):
+        answer = Answer()
+        link.carry(Exchange(b"", b"", answer))
+        link.data_received(
+            COUNTED.replace(b"Length: 5", b"Length: %d" % len(body)).replace(b"hello", body)
+        )
+        assert (answer.data, answer.ended, answer.head.length) == (body, True, len(body))
+        assert answer.head.index[b"content-length"] == b"%d" % len(body)
+        heads.add((answer.head.status, answer.head.reason, *answer.head.lines))
+    assert heads == {(200, b"Fine", b"X-A: b\r\n")}
+    assert owner.told == ["idle"] * 5
+
+
+def test_a_recognised_head_does_not_hide_what_another_exchange_drops():
+    owner, transport = Owner(), MemoryTransport()
+    link = transport.connect(Link(owner, Origin("h", 1)))
+    for drop, lines in ((frozenset(), 3), (frozenset({b"x-a"}), 2), (frozenset(), 3)):
+        answer = Answer()
+        link.carry(Exchange(b"", b"", answer, drop))
+        link.data_received(COUNTED)
+        assert len(answer.head.lines) == lines
