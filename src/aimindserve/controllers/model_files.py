@@ -5,12 +5,14 @@ in its reports; the scheduler uses the answers. A question nobody asks any more 
 here touches a file.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from aimindserve.controllers.base import Done, Wake
 from aimindserve.controllers.views import (
     Worker,
     deployments,
+    find_model_file,
     find_worker,
     instances,
     model_file_name,
@@ -32,7 +34,8 @@ log = get_logger("controllers.model_files")
 
 
 class ModelFilesController:
-    """Key: `worker:<name>` or `model:<hash>`: one row or one column of the same table."""
+    """Key: `worker:<name>` or `model:<hash>`, a row or a column of one table, or where they meet,
+    `cell:<hash>:<name>`."""
 
     name = "model-files"
 
@@ -44,7 +47,7 @@ class ModelFilesController:
             "deployment": lambda deployment: [_model_key(deployment.spec.model)],
             "worker": lambda worker: [f"worker:{worker.name}"],
             "instance": _of_instance,
-            "model-file": lambda file: [_model_key(file.spec.model)],
+            "model-file": lambda file: [f"cell:{model_hash(file.spec.model)}:{file.spec.worker}"],
         }
 
     def keys(self) -> Iterable[str]:
@@ -56,45 +59,56 @@ class ModelFilesController:
     async def reconcile(self, key: str) -> Done:
         what, _, name = key.partition(":")
         if what == "worker":
-            await self._row(name)
+            await self._settle(self._demands(), [find_worker(self._store, name)])
+        elif what == "cell":
+            digest, _, home = name.partition(":")
+            await self._settle(self._demands(digest), [find_worker(self._store, home)])
         else:
-            await self._column(name)
+            await self._settle(self._demands(name), workers(self._store))
+            await self._clear(name)
         return Done()
 
-    async def _row(self, name: str) -> None:
-        worker = find_worker(self._store, name)
-        if worker is None:
-            return  # the workers controller clears its files away
-        models = {each.spec.model: None for each in deployments(self._store)}
-        for model in models:
-            await self._ask(worker, model)
+    def _demands(self, digest: str | None = None) -> Sequence["_Demand"]:
+        """Who wants which model where; only of the model with that hash, if one is given."""
+        demands: dict[ModelRef, _Demand] = {}
+        for each in deployments(self._store):
+            model = each.spec.model
+            if needs_file(model) and digest in {None, model_hash(model)}:
+                demand = demands.setdefault(model, _Demand(model))
+                demand.selectors.append(each.spec.worker_selector)
+        for each in instances(self._store):
+            model = each.spec.template.model
+            if needs_file(model) and digest in {None, model_hash(model)}:
+                demands.setdefault(model, _Demand(model)).homes.update(placed_on(each))
+        return list(demands.values())
 
-    async def _column(self, digest: str) -> None:
-        models = {
-            each.spec.model: None
-            for each in deployments(self._store)
-            if model_hash(each.spec.model) == digest
-        }
-        for model in models:
-            for worker in workers(self._store):
-                await self._ask(worker, model)
+    async def _settle(self, demands: Sequence["_Demand"], homes: Sequence[Worker | None]) -> None:
+        """Ask what is wanted, and nothing else, of `homes`."""
+        for demand in demands:
+            for worker in homes:
+                if worker is None:
+                    continue  # the workers controller clears away what is left of it
+                file = find_model_file(self._store, worker.name, demand.model)
+                wanted = demand.reaches(worker)
+                if wanted and file is None:
+                    await self._ask(worker.name, demand.model)
+                elif file is not None and not wanted:
+                    await self._drop(file.name)
+
+    async def _clear(self, digest: str) -> None:
+        """Drop every question about a model that nobody wants anywhere any more."""
+        if self._demands(digest):
+            return
         for file in model_files(self._store):
-            if model_hash(file.spec.model) != digest:
-                continue
-            if needs_file(file.spec.model) and not self._is_wanted(file.spec):
+            if model_hash(file.spec.model) == digest and needs_file(file.spec.model):
                 await self._drop(file.name)
 
-    async def _ask(self, worker: Worker, model: ModelRef) -> None:
-        name = model_file_name(worker.name, model)
-        if not needs_file(model) or self._store.find("model-file", name) is not None:
-            return
-        spec = ModelFileSpec(worker=worker.name, model=model)
-        if not self._is_wanted(spec):
-            return
+    async def _ask(self, worker: str, model: ModelRef) -> None:
+        spec = ModelFileSpec(worker=worker, model=model)
         try:
-            await self._store.create(Draft("model-file", name, spec))
+            await self._store.create(Draft("model-file", model_file_name(worker, model), spec))
         except ExistsError:
-            log.debug("model_file.exists", file=name)
+            log.debug("model_file.exists", worker=worker, model=str(model))
 
     async def _drop(self, name: str) -> None:
         try:
@@ -102,18 +116,18 @@ class ModelFilesController:
         except NotFoundError:
             log.debug("model_file.gone", file=name)
 
-    def _is_wanted(self, spec: ModelFileSpec) -> bool:
-        """Whether a deployment may run it there, or an instance of an older generation does."""
-        worker = find_worker(self._store, spec.worker)
-        if worker is None:
-            return False
-        return any(
-            each.spec.model == spec.model and selects(each.spec.worker_selector, worker)
-            for each in deployments(self._store)
-        ) or any(
-            each.spec.template.model == spec.model and worker.name in placed_on(each)
-            for each in instances(self._store)
-        )
+
+@dataclass(slots=True)
+class _Demand:
+    """Who wants a model: deployments by their selectors, placed instances by where they are."""
+
+    model: ModelRef
+    selectors: list[Mapping[str, str]] = field(default_factory=list[Mapping[str, str]])
+    homes: set[str] = field(default_factory=set[str])
+
+    def reaches(self, worker: Worker) -> bool:
+        """Whether somebody wants it on `worker`."""
+        return worker.name in self.homes or any(selects(each, worker) for each in self.selectors)
 
 
 def _model_key(model: ModelRef) -> str:

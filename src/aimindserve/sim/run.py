@@ -53,14 +53,17 @@ class Outcome:
     @property
     def replay(self) -> str:
         """The command that does it all again."""
-        return f"python -m aimindserve.sim {self.seed} --scenario {self.scenario}"
+        return f"python -m aimindserve.sim {self.seed} --scenario {self.scenario or '?'}"
 
 
-def run(seed: int, scenario: str = "storm") -> Outcome:
-    """Run `scenario` with `seed`. A breach of an invariant is an outcome, not an exception."""
+def run(seed: int, scenario: str | Scenario = "storm") -> Outcome:
+    """Run a scenario, by name or as given, with `seed`. A breach of an invariant is an outcome, not
+    an exception."""
+    known = scenario if isinstance(scenario, Scenario) else find(scenario)
+    name = scenario if isinstance(scenario, str) else ""
     loop = VirtualLoop()
     with _defects() as defects:
-        return run_virtual(_Run(seed, scenario, find(scenario), loop, defects).go(), loop)
+        return run_virtual(_Run(seed, name, known, loop, defects).go(), loop)
 
 
 class _Run:

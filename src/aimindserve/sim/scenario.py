@@ -1,10 +1,10 @@
 """What a run is about: how large, what is deployed, what goes wrong. One YAML file each."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import yaml
@@ -80,6 +80,19 @@ def parse(text: str) -> Scenario:
     """A scenario from YAML; raises SettingsError for anything it does not know."""
     document: Any = yaml.safe_load(text)
     try:
-        return msgspec.convert(document, Scenario)
+        scenario = msgspec.convert(document, Scenario)
     except msgspec.ValidationError as error:
         raise SettingsError(f"Not a scenario: {error}.") from error
+    unknown = _unknown(document, msgspec.to_builtins(scenario))
+    if unknown:
+        raise SettingsError(f"Not a scenario: nobody knows {', '.join(unknown)}.")
+    return scenario
+
+
+def _unknown(given: Any, known: Any) -> Sequence[str]:
+    """Keys that were given and did not arrive: misspelt ones would silently do nothing."""
+    if not isinstance(given, dict) or not isinstance(known, dict):
+        return []
+    given, known = cast("dict[str, Any]", given), cast("dict[str, Any]", known)
+    missed = [key for key in given if key not in known]
+    return missed + [name for key in given for name in _unknown(given[key], known.get(key))]

@@ -28,6 +28,8 @@ from aimindserve.worker.link import Hello, Identity
 
 R = TypeVar("R")
 
+READING_S = 0.002
+
 
 class SimServer:
     """A server that can be stalled and killed."""
@@ -110,6 +112,8 @@ class SimServer:
 
     async def _answer(self, work: Callable[[], Awaitable[R]], answer: "asyncio.Future[R]") -> None:
         await self.clock.flow()
+        # Reading a request takes a moment: after a stall everything else that was due runs first.
+        await self.clock.sleep(READING_S)
         try:
             result = await work()
         except AimsError as error:
