@@ -49,7 +49,7 @@ check: $(VENV)/.ready-check
 	$(BIN)/python -m aimindserve.cli._reference --check docs
 
 bench: $(VENV)/.ready-test
-	@for script in tests/bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(filter-out %_mock.py,$(wildcard tests/bench/[a-z]*.py)); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
 
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.10 --generate-hashes \
         --no-emit-index-url --no-annotate --custom-compile-command "make lock" --all-extras --group build
