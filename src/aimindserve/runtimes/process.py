@@ -9,6 +9,7 @@ nothing but a fixed path, a home and a language.
 """
 
 import asyncio
+import errno
 import hashlib
 import os
 import signal
@@ -130,8 +131,7 @@ class ProcessRuntime:
             pid = self._spawn(spec, place, handle)
         except OSError as error:
             self._records.drop(handle.token)
-            subject = error.filename or (spec.argv[0] if spec.argv else "")
-            raise UnavailableError(f"{subject}: {error.strerror or error}") from error
+            raise _not_started(error, spec) from error
         seen = see(pid)
         birth = seen.birth if seen is not None else Birth(pid, 0, "")
         born = replace(handle, pid=pid, started_at=started_epoch(pid, handle.started_at))
@@ -268,6 +268,14 @@ async def _in_thread(work: Callable[[], R]) -> R:
     except asyncio.CancelledError:
         await asyncio.wait([task])
         raise
+
+
+def _not_started(error: OSError, spec: LaunchSpec) -> UnavailableError:
+    subject = str(error.filename or (spec.argv[0] if spec.argv else ""))
+    params: dict[str, str] = {}
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        params = {"reason": "disk_full", "path": subject}
+    return UnavailableError(f"{subject}: {error.strerror or error}", params=params)
 
 
 def _reap(pid: int) -> Exited | None:

@@ -120,9 +120,12 @@ def _digest(parts: _Parts, names: Sequence[str], package: str, member: str) -> s
         raise FormatError(f"{package} has no usable RECORD.")
     with parts.open(lists[0]) as file:
         text = file.read(RECORD_BYTES_MAX + 1)
-    for row in csv.reader(io.StringIO(text.decode("utf-8", "replace"))):
-        if len(row) >= 2 and row[0] == member and row[1].startswith("sha256="):
-            return row[1].removeprefix("sha256=")
+    try:
+        for row in csv.reader(io.StringIO(text.decode("utf-8", "replace"))):
+            if len(row) >= 2 and row[0] == member and row[1].startswith("sha256="):
+                return row[1].removeprefix("sha256=")
+    except csv.Error as error:
+        raise FormatError(f"the RECORD of {package} cannot be read: {error}.") from error
     raise FormatError(f"the RECORD of {package} does not list {member}.")
 
 

@@ -155,6 +155,7 @@ class Agent:
         ExistsError when this machine may not join, OSError when a port is taken.
         """
         self._edges.memory.lock()
+        orderly = False
         try:
             await self._recall()
             await self.membership.join()
@@ -162,8 +163,11 @@ class Agent:
             await self._listen()
             await self.survey.refresh(self.name)
             await self._work()
+        except asyncio.CancelledError:
+            orderly = True
+            raise
         finally:
-            await self._end()
+            await self._end(stop_engines=orderly and self._config.stop_engines_on_exit)
 
     def suspect(self, token: str) -> None:
         """A process did not answer a request: check it now instead of at its next turn."""
@@ -230,9 +234,10 @@ class Agent:
 
     async def _greet(self) -> None:
         """Check adopted engines before the first report: who was ready still is, without a gap."""
-        for action in attend(self.board.snapshot(), self._clock.monotonic()):
+        actions = attend(self.board.snapshot(), self._clock.monotonic())
+        for action in actions:
             self.board.mark(action)
-            await self._do(action)
+        await asyncio.gather(*(self._do(action) for action in actions))
 
     async def _listen(self) -> None:
         if self._config.serve:
@@ -257,17 +262,21 @@ class Agent:
             log.info("engine.adopted", instance=process.handle.instance, pid=process.handle.pid)
 
     async def _persist(self) -> None:
-        await self._edges.memory.save(
-            AgentState(
-                machine_id=self.membership.machine_id,
-                identity=self.membership.identity,
-                courses=kept_courses(self.board),
-            )
+        state = AgentState(
+            machine_id=self.membership.machine_id,
+            identity=self.membership.identity,
+            courses=kept_courses(self.board),
         )
+        try:
+            await self._edges.memory.save(state)
+        except OSError as error:
+            # A full disk must not stop the work. Processes have records of their own; what is lost
+            # when the agent dies now are run numbers.
+            log.error("state.not_saved", error=str(error))
 
-    async def _end(self) -> None:
+    async def _end(self, *, stop_engines: bool) -> None:
         await self._tasks.aclose()
-        if self._config.stop_engines_on_exit and self.membership.identity is not None:
+        if stop_engines and self.membership.identity is not None:
             await self._teller.farewell()
             await self._stop_all()
         await self.listeners.stop()

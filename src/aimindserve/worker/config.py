@@ -17,7 +17,7 @@ class WorkerConfig:
 
     server_url: str
     """`http://…`, `https://…`, or `unix:///path` for a control plane on this machine."""
-    token: str
+    token: str = field(repr=False)
     """The shared join token; used to register, never afterwards."""
     data_dir: Path
     """The agent keeps its things in `<data_dir>/worker`."""

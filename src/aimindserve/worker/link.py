@@ -32,9 +32,9 @@ class Identity:
     """What the server calls this worker and how each proves itself to the other."""
 
     name: str
-    credential: str
+    credential: str = field(repr=False)
     """What the worker presents to the server."""
-    proxy_key: str
+    proxy_key: str = field(repr=False)
     """What gateways present to the worker."""
 
 

@@ -1,5 +1,6 @@
 """Who listens on this machine's ports, asked of the system itself."""
 
+import os
 import socket
 import sys
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from collections.abc import Callable
 import psutil
 
 from aimindserve.runtimes.base import Handle
+from aimindserve.worker.inventory import read_text
 
 LOOPBACK = "127.0.0.1"
 
@@ -24,6 +26,8 @@ def owner_check(owns: Callable[[Handle, int], bool]) -> Callable[[Handle], bool 
     which processes are the engine's."""
 
     def check(handle: Handle) -> bool | None:
+        if _listened_by_other_user(handle.port):
+            return False
         pids = listeners(handle.port)
         if not pids:
             return None
@@ -46,6 +50,27 @@ def listeners(port: int) -> frozenset[int]:
         and one.laddr.port == port
         and one.pid is not None
     )
+
+
+def listening_users(table: str, port: int) -> frozenset[int]:
+    """User ids out of /proc/net/tcp (proc(5)): local address in hexadecimal, state 0A is LISTEN."""
+    users: set[int] = set()
+    for line in table.splitlines()[1:]:
+        fields = line.split()
+        if len(fields) < 8 or fields[3] != "0A" or not fields[7].isdigit():
+            continue
+        if fields[1].rpartition(":")[2] == f"{port:04X}":
+            users.add(int(fields[7]))
+    return frozenset(users)
+
+
+def _listened_by_other_user(port: int) -> bool:
+    """The system hides whose sockets another user's are; it tells their user, though."""
+    if not hasattr(os, "geteuid"):
+        return False
+    tables = (read_text("/proc/net/tcp") or "", read_text("/proc/net/tcp6") or "")
+    users = frozenset[int]().union(*(listening_users(table, port) for table in tables))
+    return bool(users) and os.geteuid() not in users
 
 
 def _free(port: int) -> bool:

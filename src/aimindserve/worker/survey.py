@@ -12,7 +12,7 @@ from aimindserve.kit.clock import Clock
 from aimindserve.worker.edges import Machine
 
 INVENTORY_S = 60.0
-USAGE_S = 5.0
+USAGE_S = 10.0
 NOISE_BYTES = 1024**3
 NOISE_SHARE = 0.02
 

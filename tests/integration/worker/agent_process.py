@@ -42,9 +42,7 @@ def agent_of(config: WorkerConfig) -> tuple[Agent, HttpLink]:
     link = HttpLink(config, silence_s=5.0)
     runtime = ProcessRuntime(config.root, clock)
     host = SystemHost(config.name)
-    agent = Agent(
-        config, link, runtime, backends(), accelerators(), sources(), clock, host
-    )
+    agent = Agent(config, link, runtime, backends(), accelerators(), sources(), clock, host)
     return agent, link
 
 

@@ -11,33 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from unit.worker.world import header_only_gguf
+
 HERE = Path(__file__).parent
 SRC = HERE.parents[2] / "src"
 PORTS = 6
-
-
-def header_only_gguf(path: Path) -> Path:
-    """The smallest file that reads as a model: a llama of one layer without weights."""
-    import struct
-
-    def text(value):
-        data = value.encode()
-        return struct.pack("<Q", len(data)) + data
-
-    def pair(key, kind, value):
-        return text(key) + struct.pack("<I", kind) + value
-
-    pairs = [pair("general.architecture", 8, text("llama"))]
-    for key, number in {
-        "block_count": 1, "context_length": 128, "embedding_length": 32,
-        "feed_forward_length": 64, "attention.head_count": 4,
-    }.items():  # fmt: skip
-        pairs.append(pair(f"llama.{key}", 4, struct.pack("<I", number)))
-    tensor = text("token_embd.weight") + struct.pack("<IQQIQ", 2, 32, 16, 0, 0)
-    head = b"GGUF" + struct.pack("<IQQ", 3, 1, len(pairs)) + b"".join(pairs) + tensor
-    head += b"\0" * (-len(head) % 32)
-    path.write_bytes(head + b"\0" * (32 * 16 * 4))
-    return path
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Agents and engines that are killed at any moment: what runs is what is wanted, nothing is left."""
+"""Agents and engines killed at any moment: what runs is what is wanted, nothing is left."""
 
 import asyncio
 import os
@@ -58,7 +58,7 @@ def test_engines_outlive_their_agent_and_go_on_working(agent, model):
             after = await plane.until_state("dep-a", "ready")
             assert (after.pid, after.run, after.restarts) == (before.pid, 1, 0)
             assert after.adopted
-            assert [r for r in plane.registrations[1:]] == []
+            assert len(plane.registrations) == 1
             # What was ready never looked otherwise, not even in the first report.
             assert {o.state.value for r in plane.reports for _, o in r.instances} == {"ready"}
             assert (await chat(plane, "dep-a")).status_code == 200

@@ -71,8 +71,6 @@ def test_a_request_reaches_its_engine_and_no_other(tmp_path, ports, model):
     async def check(plane, agent, http):
         for name in ("dep-a", "dep-b"):
             headers = {**KEY, "x-aims-instance": name, "x-request-id": "r-1"}
-            answer = await http.post("/v1/chat/completions?x=%20y", headers=headers, json=CHAT)
-            assert answer.status_code == 404 or answer.status_code == 200
             answer = await http.post("/v1/chat/completions", headers=headers, json=CHAT)
             assert answer.json()["choices"][0]["message"]["content"].startswith("one two three")
             assert "server" not in answer.headers
@@ -117,7 +115,10 @@ def test_an_engine_that_dies_over_a_request(tmp_path, ports, model):
         assert answer.status_code == 502
         assert answer.headers["x-aims-error-source"] == "worker"
         ended = await plane.until_state("dep-a", "backoff", 3)
-        assert (ended.reason.code, ended.reason.params["status"]) == ("engine_exited", "exit code 7")
+        assert (ended.reason.code, ended.reason.params["status"]) == (
+            "engine_exited",
+            "exit code 7",
+        )
         assert "told to crash at request 1" in ended.reason.evidence
 
     run(tmp_path, ports, check, assignment("dep-a", model, "--crash-at=1", "--exit-code=7"))
