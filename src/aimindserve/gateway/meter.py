@@ -94,8 +94,8 @@ def count(tally: Tally, usage: Usage | None) -> None:
     if usage is None:
         tally.unmetered += 1
         return
-    tally.prompt_tokens += usage.prompt_tokens
-    tally.completion_tokens += usage.completion_tokens
+    tally.prompt_tokens += usage[0]
+    tally.completion_tokens += usage[1]
 
 
 _IN_FLIGHT = "aims_gateway_in_flight_requests"

@@ -6,7 +6,7 @@ event, Anthropic's in two events, llama.cpp's `timings` where nobody asked for `
 """
 
 import json
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -17,11 +17,8 @@ _LOOKS = 16
 """How many places are looked at: streams may carry `"usage": null` in every event."""
 
 
-class Usage(NamedTuple):
-    """Tokens of one request."""
-
-    prompt_tokens: int
-    completion_tokens: int
+Usage = tuple[int, int]
+"""Tokens of one request: read, written."""
 
 
 class _Counts(msgspec.Struct):
@@ -46,7 +43,7 @@ def usage_of(body: bytes) -> Usage | None:
         counts = None
     if counts is None:
         return read_usage(_tapped(body))
-    return Usage(
+    return (
         counts.prompt_tokens or counts.input_tokens or 0,
         counts.completion_tokens or counts.output_tokens or 0,
     )
@@ -89,7 +86,7 @@ def _from_objects(text: bytes, key: bytes, read: Any) -> Usage | None:
         prompt, completion, seen = prompt or numbers[0], completion or numbers[1], True
         if prompt and completion:
             break
-    return Usage(prompt, completion) if seen else None
+    return (prompt, completion) if seen else None
 
 
 def _object_after(text: bytes, at: int) -> dict[str, Any] | None:

@@ -24,6 +24,8 @@ class Head:
     index: dict[bytes, bytes]
     length: int | None
     """As content-length says; None when it does not."""
+    text: bytes = b""
+    """Status line and `lines` in one piece, once somebody has put them together."""
 
 
 class Answer(Protocol):

@@ -189,9 +189,11 @@ class Intake:
         length, limits = int(digits), self._limits
         if length > limits.body_bytes:
             return False
-        fields, index = last.headers.copy(), last.index.copy()
-        index[b"content-length"] = digits
-        fields[self._length_at] = (b"content-length", digits)
+        fields, index = last.headers, last.index
+        if digits != index[b"content-length"]:
+            fields, index = fields.copy(), index.copy()
+            index[b"content-length"] = digits
+            fields[self._length_at] = (b"content-length", digits)
         request = Request(self._channel, last.method, last.target, fields, index)
         request.peer = self.peer
         request.scheme = self.scheme
@@ -207,8 +209,9 @@ class Intake:
             return
         if b"expect" in request.index or b"upgrade" in request.index:
             return
-        head = Request(self._channel, request.method, request.target, [], request.index.copy())
-        head.headers = request.headers.copy()
+        head = Request(
+            self._channel, request.method, request.target, request.headers, request.index
+        )
         names = [name for name, _ in head.headers]
         self._length_at = names.index(b"content-length")
         self._memo.remember(data, head)

@@ -252,11 +252,13 @@ class Link(asyncio.Protocol):
         digits = self._memo.match(data)
         if digits is None:
             return None
-        index = head.index.copy()
-        index[b"content-length"] = digits
         self._news = self._keep = self._complete = True
         self._pieces = [data[self._memo.start :]]
-        return Head(head.status, head.reason, head.lines, index, int(digits))
+        if digits == head.index[b"content-length"]:
+            return head
+        index = head.index.copy()
+        index[b"content-length"] = digits
+        return Head(head.status, head.reason, head.lines, index, int(digits), head.text)
 
     def _deliver(self, exchange: Exchange, head: Head) -> None:
         """Tell the exchange's owner what this read brought: head, data, end."""

@@ -140,13 +140,20 @@ class Relay:
         self._held.append(data)
 
     def _begin(self, head: Head) -> None:
-        request, exchange, lines = self._request, self._exchange, head.lines
+        request, exchange = self._request, self._exchange
         self._head = None
-        if head.index.get(b"connection") not in _ORDINARY:
-            named = named_by_connection(head.index.items())
-            lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
-        status = status_line(head.status, head.reason)
-        request.prepare(status + b"".join(lines), head.status, head.length)
+        if not head.text:
+            head.text = _text_of(head)
+        request.prepare(head.text, head.status, head.length)
         if exchange is not None:
             request.on_pressure = exchange.pause
             request.on_drain = exchange.resume
+
+
+def _text_of(head: Head) -> bytes:
+    """Status line and fields that go on, encoded."""
+    lines = head.lines
+    if head.index.get(b"connection") not in _ORDINARY:
+        named = named_by_connection(head.index.items())
+        lines = [line for line in lines if line.partition(b":")[0].lower() not in named]
+    return status_line(head.status, head.reason) + b"".join(lines)

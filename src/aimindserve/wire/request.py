@@ -47,6 +47,7 @@ class Request:
     """Method, target, headers (lower-case names, in order), body, and the answer.
 
     `target` is the path with its query as sent, always beginning with "/"; nothing is decoded.
+    `headers` and `index` are for reading only.
     `peer` is the client's address, empty on a unix socket. `extra` is written into the head of
     whatever answer follows: encoded header lines, for fields that every answer needs.
     """
@@ -172,6 +173,9 @@ class Request:
         self._bodyless = self.method == "HEAD" or status in {204, 304}
         if not self._channel.may_keep_alive():
             self.keep_alive = False
+        if length is not None and self.keep_alive and not self.http_1_0 and status != 204:
+            self._head = b"%bcontent-length: %d\r\n%b\r\n" % (head, length, self.extra)
+            return
         if length is not None:
             framing = b"" if status == 204 else b"content-length: %d\r\n" % length
         elif self.http_1_0:

@@ -10,7 +10,7 @@ from aimindserve.gateway import snapshot
 from aimindserve.gateway.meter import Meter, Tally, count
 from aimindserve.gateway.multipart import FieldFinder, boundary_of
 from aimindserve.gateway.shelf import Shelf, WatchEndedError, read_message
-from aimindserve.gateway.usage import Usage, read_usage, usage_of
+from aimindserve.gateway.usage import read_usage, usage_of
 from aimindserve.wire.tap import Tap
 from integration.gateway.world import documents
 
@@ -97,10 +97,10 @@ LLAMA_CPP = stream({"choices": [], "timings": {"prompt_n": 5, "cache_n": 7, "pre
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        (OPENAI + b"data: [DONE]\n\n", Usage(20, 98)),
-        (ANTHROPIC, Usage(25, 15)),
-        (LLAMA_CPP, Usage(12, 9)),
-        (stream({"response": {"usage": {"input_tokens": 3, "output_tokens": 4}}}), Usage(3, 4)),
+        (OPENAI + b"data: [DONE]\n\n", (20, 98)),
+        (ANTHROPIC, (25, 15)),
+        (LLAMA_CPP, (12, 9)),
+        (stream({"response": {"usage": {"input_tokens": 3, "output_tokens": 4}}}), (3, 4)),
         (stream({"choices": []}), None),
         (b'"usage": {"prompt_tokens": ', None),
         (b'"usage": {"prompt_tokens": "many", "completion_tokens": -1}', None),
@@ -131,14 +131,14 @@ def test_usage_at_the_beginning_of_a_huge_answer():
     for _ in range(100):
         tap.feed(b"0.123456789," * 1000)
     assert tap.dropped
-    assert read_usage(tap) == Usage(6, 0)
+    assert read_usage(tap) == (6, 0)
 
 
 def test_counting_and_showing():
     meter = Meter()
     tally = meter.tally('k"1', "tiny")
     tally.requests += 1
-    count(tally, Usage(3, 4))
+    count(tally, (3, 4))
     count(tally, None)
     meter.begin("i")
     meter.begin("i")
