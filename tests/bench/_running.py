@@ -41,7 +41,8 @@ def running(folder: Path, *flags: str) -> Iterator[Running]:
         sys.executable, "-m", "aimindserve", "start",
         "--data-dir", str(folder), "--host", "127.0.0.1", "--port", str(port),
         "--worker-port", str(worker), "--metrics-port", str(metrics),
-        "--server-metrics-port", str(server_metrics), *flags,
+        "--server-metrics-port", str(server_metrics),
+        "--service-port-range", "20000-20063", "--rpc-server-port-range", "20064-20095", *flags,
     ]  # fmt: skip
     environ = {key: value for key, value in os.environ.items() if not key.startswith("GPUSTACK_")}
     with tempfile.TemporaryFile() as said:

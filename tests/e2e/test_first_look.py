@@ -47,10 +47,10 @@ class Command:
 
 def ports() -> list[str]:
     names = ("port", "worker-port", "metrics-port", "server-metrics-port")
-    chosen = free_ports(len(names))
-    return [
-        word for name, port in zip(names, chosen, strict=True) for word in (f"--{name}", str(port))
-    ]
+    chosen = dict(zip(names, map(str, free_ports(len(names))), strict=True))
+    # Ranges where no free port is ever handed out, so that none of ours can lie in them.
+    chosen |= {"service-port-range": "20100-20163", "rpc-server-port-range": "20164-20195"}
+    return [word for name, value in chosen.items() for word in (f"--{name}", value)]
 
 
 @pytest.mark.timeout(300)

@@ -22,7 +22,9 @@ def settings_for(folder, **flags):
     names = ("port", "worker_port", "metrics_port", "server_metrics_port")
     chosen = dict(zip(names, map(str, ports), strict=True))
     machine = Machine("linux", True, folder, {})
-    given = {"data_dir": str(folder / "data"), "host": "127.0.0.1", **chosen, **flags}
+    # Ranges where no free port is ever handed out, so that none of ours can lie in them.
+    ranges = {"service_port_range": "20000-20063", "rpc_server_port_range": "20064-20095"}
+    given = {"data_dir": str(folder / "data"), "host": "127.0.0.1", **ranges, **chosen, **flags}
     return resolve(Sources(given, [], machine)).settings
 
 
