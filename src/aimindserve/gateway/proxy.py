@@ -52,6 +52,10 @@ _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 1.0
 _UNSEEN = frozenset({Failure.CONNECT, Failure.BUSY})
 """Failures after which no upstream can have seen the request."""
+_WORKER_SAYS = frozenset({401, 404, 503})
+"""Answers of a worker that its engine has not seen the request: our key is not known, the instance
+is not here (any more), or is not ready (any more)."""
+_SOURCE = b"x-aims-error-source"
 _NONE_TRIED = frozenset[str]()
 _JSON = BodyKind.JSON
 
@@ -205,7 +209,7 @@ class Call:
             return
         self.refuse(
             UnavailableError(
-                f"The workers that serve {route.name!r} refuse connections.",
+                f"No worker that serves {route.name!r} takes requests at the moment.",
                 hint="Try again soon; see: aimindserve workers",
             )
         )
@@ -225,14 +229,31 @@ class Call:
     def relay_head(self, head: Head) -> int | None:
         index, status = head.index, head.status
         self._status = status
-        if status == 401 and index.get(b"x-aims-error-source") == b"worker":
-            self._release()
-            self.refuse(_KEY_REFUSED)
+        worker_says = status in _WORKER_SAYS and index.get(_SOURCE) == b"worker"
+        if worker_says and self._declined(status):
             return None
         if index.get(b"content-type", b"").startswith(b"text/event-stream"):
             self._stream = True
             return 0
         return self._proxy.bodies.held_answer_bytes
+
+    def _declined(self, status: int) -> bool:
+        """The worker itself answered, not the engine. Whether that is not for the client."""
+        target, route = self._target, self._route
+        if status == 401:
+            self._release()
+            self.refuse(_KEY_REFUSED)
+            return True
+        if target is None or route is None or self._body is None:
+            return False
+        self._release()
+        self._try_another(target, route)
+        return True
+
+    def _try_another(self, target: Target, route: Route) -> None:
+        self._proxy.meter.retries += 1
+        self._tried |= {target.instance}
+        self._send(route, Relay(self._request, self._proxy.pool, self, RULES))
 
     def relay_data(self, data: bytes) -> None:
         tap = self._tap
@@ -270,9 +291,7 @@ class Call:
         elif error.kind not in _UNSEEN or target is None or route is None:
             self.refuse(UpstreamError(f"The worker did not answer properly: {error.detail}."))
         else:
-            self._proxy.meter.retries += 1
-            self._tried |= {target.instance}
-            self._send(route, Relay(self._request, self._proxy.pool, self, RULES))
+            self._try_another(target, route)
 
     def _break_off(self, error: UpstreamFailedError) -> None:
         """The client has part of the answer already: say so if that can be said, then close."""

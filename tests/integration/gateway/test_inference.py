@@ -219,15 +219,44 @@ def test_an_answer_that_breaks_off_before_it_was_passed_on_is_a_502():
 
 def test_errors_of_worker_and_backend_pass_unchanged():
     async def answer(request, body):
-        headers = [(b"x-aims-error-source", b"worker")]
-        request.respond(503, b'{"error":1}', content_type=b"application/json", headers=headers)
+        status, source = json.loads(body)["say"]
+        headers = [(b"x-aims-error-source", source.encode())] if source else []
+        request.respond(status, b'{"error":1}', content_type=b"application/json", headers=headers)
 
     async def main(here, client):
-        answer = await client.post(CHAT, json=ASK)
-        assert (answer.status_code, answer.json()) == (503, {"error": 1})
-        assert answer.headers["x-aims-error-source"] == "worker"
+        for status, source in ((502, "worker"), (503, ""), (404, ""), (401, ""), (429, "")):
+            answer = await client.post(CHAT, json=ASK | {"say": [status, source]})
+            assert (answer.status_code, answer.json()) == (status, {"error": 1})
+            assert answer.headers.get("x-aims-error-source", "") == source
+        assert not here.gateway.meter.retries
 
     run(main, answer)
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_a_worker_whose_engine_is_not_there_is_passed_over(status):
+    async def answer(request, body):
+        if request.index[b"x-aims-instance"] == b"tiny-a":
+            request.respond(status, headers=[(b"x-aims-error-source", b"worker")])
+        else:
+            request.respond(200, ANSWER)
+
+    async def main(here, client):
+        for _ in range(4):
+            assert (await client.post(CHAT, json=ASK)).content == ANSWER
+        here.control.change("instance", "tiny-b", None)
+        await here.until(lambda: here.gateway.table.routes["tiny"].only)
+        asking = asyncio.ensure_future(client.post(CHAT, json=ASK))
+        await asyncio.sleep(0.3)
+        assert not asking.done()
+        here.control.change("instance", "tiny-c", instance("tiny", "w1"))
+        assert (await asking).content == ANSWER
+
+    def docs(port):
+        both = {"tiny-a": instance("tiny", "w1"), "tiny-b": instance("tiny", "w1")}
+        return documents(port) | {"instance": both}
+
+    run(main, answer, docs=docs)
 
 
 def test_a_worker_that_refuses_our_key_is_not_the_clients_fault():
@@ -318,7 +347,7 @@ def test_a_worker_that_stays_away_is_a_503():
         answer = await client.post(CHAT, json=ASK)
         assert answer.status_code == 503
         assert answer.headers["retry-after"]
-        assert "refuse connections" in answer.json()["error"]["message"]
+        assert "takes requests" in answer.json()["error"]["message"]
 
     run(main, docs=lambda port: documents(1), retry_window_s=0.5)
 
