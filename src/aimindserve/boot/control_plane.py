@@ -21,7 +21,7 @@ from aimindserve.controllers.loop import ControllerLoop
 from aimindserve.kit.secrets import new_id, read_or_create
 from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.server.app import ControlPlane
-from aimindserve.server.parts import Cors, ServerConfig, ServerParts
+from aimindserve.server.parts import ServerConfig, ServerParts
 from aimindserve.store.base import Backing
 from aimindserve.store.decisions import Decisions
 from aimindserve.store.leases import Leases
@@ -60,14 +60,7 @@ async def control_plane(child: Child, backing: Backing) -> AsyncGenerator[Server
 def server_config(settings: Settings, places: Places) -> ServerConfig:
     """What the API needs of the settings."""
     server = settings.server
-    cors = Cors()
-    if server.enable_cors:
-        cors = Cors(
-            origins=server.allow_origins,
-            credentials=server.allow_credentials,
-            methods=server.allow_methods,
-            headers=server.allow_headers,
-        )
+    with_cookies = server.enable_cors and server.allow_credentials
     return ServerConfig(
         version=__version__,
         data_dir=places.data_dir,
@@ -77,7 +70,7 @@ def server_config(settings: Settings, places: Places) -> ServerConfig:
         trust_localhost=not server.force_auth_localhost,
         openapi_docs=not server.disable_openapi_docs,
         bootstrap_password=server.bootstrap_password,
-        cors=cors,
+        trusted_origins=server.allow_origins if with_cookies else (),
         web_dir=_built_console(),
     )
 

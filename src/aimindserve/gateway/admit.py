@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from aimindserve.core.errors import ForbiddenError, InvalidError, UnauthenticatedError
 from aimindserve.gateway.table import Principal, RoutingTable
 from aimindserve.kit.clock import Clock
+from aimindserve.wire.page import SAFE, from_own_pages, is_local, is_loopback
 from aimindserve.wire.request import Channel, Request
 
 SESSION_COOKIE = b"aims_session"
@@ -96,8 +97,10 @@ class Doorkeeper:
             )
         if found:
             where, secret = found[0]
+            if where is table.sessions:
+                _require_own_page(request)
             return where.get(self.keyed_hash(secret))
-        if self._trust_localhost and is_loopback(request.peer) and not is_forwarded(request):
+        if self._trust_localhost and _is_trusted_localhost(request):
             return _LOCAL
         raise UnauthenticatedError("This needs a credential.", hint=_HOW)
 
@@ -117,9 +120,26 @@ def check_model(principal: Principal, model: str) -> None:
         )
 
 
-def is_loopback(peer: str) -> bool:
-    """Whether an address as the socket gives it is this machine's own loopback."""
-    return peer.startswith(("127.", "::ffff:127.")) or peer == "::1"
+def _is_trusted_localhost(request: Request) -> bool:
+    """The same rule as the control plane's: direct, over loopback, and from no foreign page."""
+    if not is_loopback(request.peer) or is_forwarded(request):
+        return False
+    return is_local(request.method, _texts(request))
+
+
+def _require_own_page(request: Request) -> None:
+    """Raises ForbiddenError when a session cookie may have been sent by somebody else's page."""
+    if request.method not in SAFE and not from_own_pages(_texts(request)):
+        raise ForbiddenError(
+            "This request may come from another web site, so the session cookie does not count.",
+            hint="Programs: use an API key.",
+        )
+
+
+def _texts(request: Request) -> dict[str, str]:
+    return {
+        name.decode("latin-1"): value.decode("latin-1") for name, value in request.index.items()
+    }
 
 
 def _secret_of(authorization: bytes) -> bytes:

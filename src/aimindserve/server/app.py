@@ -12,8 +12,7 @@ from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.server import (
@@ -34,7 +33,7 @@ from aimindserve.server.frame import Frame
 from aimindserve.server.guard import Guard
 from aimindserve.server.hooks import hooks
 from aimindserve.server.operations import Operation, Table, routing_order
-from aimindserve.server.parts import Cors, ServerParts
+from aimindserve.server.parts import ServerParts
 from aimindserve.server.services import Services
 from aimindserve.server.web import Site
 
@@ -55,7 +54,7 @@ class ControlPlane:
         guard = Guard(
             self.api, Table.of(self.operations), self.services, Site(parts.config.web_dir)
         )
-        self._app = Frame(_with_cors(guard, parts.config.cors))
+        self._app = Frame(guard)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI."""
@@ -121,17 +120,3 @@ async def _lifespan(services: Services, _app: FastAPI) -> AsyncGenerator[None, N
         services.streams.close()
         await tasks.aclose()
         services.passwords.close()
-
-
-def _with_cors(app: ASGIApp, cors: Cors) -> ASGIApp:
-    if not cors.origins:
-        return app
-    return CORSMiddleware(
-        app,
-        allow_origins=cors.origins,
-        allow_methods=cors.methods,
-        allow_headers=cors.headers,
-        allow_credentials=cors.credentials,
-        expose_headers=("x-request-id", "retry-after", "location"),
-        max_age=600,
-    )

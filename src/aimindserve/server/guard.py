@@ -87,7 +87,7 @@ class Guard:
         if credential.carrier is Carrier.API_KEY:
             return self._services.verifier.api_key(credential.secret)
         principal = await self._session(credential.secret)
-        require_own_pages(method, headers, config.cors.origins if config.cors.credentials else ())
+        require_own_pages(method, headers, config.trusted_origins)
         return principal
 
     async def _session(self, token: str) -> Principal:

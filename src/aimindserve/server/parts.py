@@ -4,11 +4,10 @@ The server builds no store, reads no environment and no settings: it is a functi
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from aimindserve.core.errors import SettingsError
 from aimindserve.kit.clock import Clock
 from aimindserve.store.base import Store
 from aimindserve.store.leases import Leases
@@ -32,23 +31,6 @@ class DecisionsRead(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Cors:
-    """Which other origins' pages may call this API. Off unless origins are named."""
-
-    origins: tuple[str, ...] = ()
-    credentials: bool = False
-    methods: tuple[str, ...] = ("GET", "POST", "PUT", "PATCH", "DELETE")
-    headers: tuple[str, ...] = ("authorization", "content-type", "x-api-key", "x-requested-with")
-
-    def __post_init__(self) -> None:
-        if self.credentials and "*" in self.origins:
-            raise SettingsError(
-                "Every origin may not send credentials: any web page could act as whoever visits.",
-                hint="Name the origins, or leave credentials off.",
-            )
-
-
-@dataclass(frozen=True, slots=True)
 class ServerConfig:
     """Settings of the control plane, already checked."""
 
@@ -63,7 +45,9 @@ class ServerConfig:
     secure_cookies: bool = False
     """True behind something that ends TLS for us; under our own TLS it follows from the request."""
     bootstrap_password: str | None = None
-    cors: Cors = field(default_factory=Cors)
+    trusted_origins: tuple[str, ...] = ()
+    """Origins of other people's pages that may use the session cookie. The CORS fields themselves
+    are the gateway's: two parts that add them would make a browser refuse the answer."""
     report_interval_s: float = 10.0
     streams_per_principal: int = 64
     web_dir: Path | None = None

@@ -25,16 +25,20 @@ DOCS = documents(1) | {
 TABLE = build(DOCS, 1)
 
 
-def request(*fields, peer="10.0.0.1"):
+HERE = ("host", "127.0.0.1:8080")
+
+
+def request(*fields, peer="10.0.0.1", method="GET"):
     fields = [(name.encode(), value.encode()) for name, value in fields]
-    made = Request(SimpleNamespace(note=None), "GET", "/v1/models", fields, dict(fields))
+    made = Request(SimpleNamespace(note=None), method, "/v1/models", fields, dict(fields))
     made.peer = peer
     return made
 
 
-def admit(*fields, peer="10.0.0.1", trust=True):
+def admit(*fields, peer="10.0.0.1", trust=True, method="GET"):
     keeper = Doorkeeper(PEPPER, trust_localhost=trust)
-    return keeper.admit(request(*fields, peer=peer), TABLE, SimpleNamespace(now=lambda: 60.0))
+    asked = request(*fields, peer=peer, method=method)
+    return keeper.admit(asked, TABLE, SimpleNamespace(now=lambda: 60.0))
 
 
 @pytest.mark.parametrize("pepper", [b"", b"short", b"x" * 64, b"y" * 200])
@@ -105,11 +109,38 @@ def test_more_than_one_credential_is_refused(fields):
 
 @pytest.mark.parametrize("peer", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"])
 def test_this_machine_is_admin_without_credential(peer):
-    assert admit(peer=peer).role == "admin"
+    for host in ("127.0.0.1:8080", "localhost", "[::1]:80"):
+        assert admit(("host", host), peer=peer).role == "admin"
     with pytest.raises(UnauthenticatedError):
-        admit(peer=peer, trust=False)
+        admit(HERE, peer=peer, trust=False)
     with pytest.raises(UnauthenticatedError):
-        admit(("authorization", "Bearer wrong"), peer=peer)
+        admit(HERE, ("authorization", "Bearer wrong"), peer=peer)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [],
+        [("host", "evil.example")],
+        [("host", "127.0.0.1.evil.example")],
+        [HERE, ("sec-fetch-site", "cross-site")],
+        [HERE, ("sec-fetch-site", "same-site")],
+        [HERE, ("origin", "https://evil.example")],
+    ],
+    ids=range(6),
+)
+def test_a_foreign_page_gains_nothing_from_being_on_this_machine(fields):
+    with pytest.raises(UnauthenticatedError):
+        admit(*fields, peer="127.0.0.1", method="POST")
+
+
+def test_a_session_cookie_does_not_count_on_a_foreign_page():
+    cookie = ("cookie", f"aims_session={COOKIE}")
+    own = [cookie, ("host", "a.example"), ("origin", "https://a.example")]
+    assert admit(*own, method="POST").kind == "session"
+    for other in (("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")):
+        with pytest.raises(ForbiddenError):
+            admit(cookie, ("host", "a.example"), other, method="POST")
 
 
 @pytest.mark.parametrize(
@@ -122,13 +153,13 @@ def test_this_machine_is_admin_without_credential(peer):
 def test_behind_a_proxy_nobody_is_local(name):
     assert is_forwarded(request((name, "1.2.3.4")))
     with pytest.raises(UnauthenticatedError):
-        admit((name, "1.2.3.4"), peer="127.0.0.1")
+        admit(HERE, (name, "1.2.3.4"), peer="127.0.0.1")
 
 
 @pytest.mark.parametrize("peer", ["10.0.0.1", "", "1127.0.0.1", "::2", "128.0.0.1"])
 def test_other_machines_are_not_local(peer):
     with pytest.raises(UnauthenticatedError):
-        admit(peer=peer)
+        admit(HERE, peer=peer)
 
 
 def test_models_a_key_may_use():

@@ -77,7 +77,7 @@ class AuthRoutes:
         """Answers with who signed in and sets the session cookie; an earlier session of the same
         browser ends."""
         headers = headers_of(request.scope["headers"])
-        require_no_foreign_page(headers, self._services.parts.config.cors.origins)
+        require_no_foreign_page(headers, self._services.parts.config.trusted_origins)
         wish = await read_model(request, Login)
         try:
             user = await self._check(wish.username, wish.password, client_of(request))
