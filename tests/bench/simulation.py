@@ -13,11 +13,9 @@ def main():
         began = time.process_time()
         outcome = run(seed, scenario)
         cpu_s = time.process_time() - began
-        speed = outcome.virtual_s / cpu_s
-        print(
-            f"{scenario:10} {outcome.workers:8} {outcome.virtual_s:10.0f} {cpu_s:8.1f} {speed:11.0f}x"
-            + (f"  FAILED: {outcome.failure}" if outcome.failure else "")
-        )
+        numbers = f"{outcome.workers:8} {outcome.virtual_s:10.0f} {cpu_s:8.1f}"
+        failed = f"  FAILED: {outcome.failure}" if outcome.failure else ""
+        print(f"{scenario:10} {numbers} {outcome.virtual_s / cpu_s:11.0f}x{failed}")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def outcomes():
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("scenario", "seed"), RUNS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("scenario", "seed"), RUNS, ids=str)
 def test_every_invariant_holds(outcomes, scenario, seed):
     outcome = outcomes[scenario, seed].result()
     if outcome.failure:

@@ -3,7 +3,8 @@
 Tearing a fleet down because a switch failed is worse than any single lost machine, so:
 
     nobody in the first two minutes of listening      silence means nothing yet
-    nobody while a third of the fleet vanished        it is the network, or us
+    nobody while a third of the fleet is vanished     it is the network, or us
+    nor in the two minutes after that                 the rest of them are on their way back
     otherwise one worker per ten seconds              a person can still step in
 
 Knows no store; times are monotonic seconds.
@@ -25,6 +26,8 @@ class Fleet:
     frozen: frozenset[str] = frozenset()
     """Not empty: these vanished together, and nothing is evicted until enough are back."""
     evicted_at: float | None = None
+    thawed_at: float | None = None
+    """When the last freeze ended: the rest of them are expected back, too."""
 
     def vanished(self, worker: str, now: float, workers: int) -> "Fleet":
         """`worker` of `workers` is found silent at `now`."""
@@ -37,18 +40,19 @@ class Fleet:
         frozen = frozenset(recent) if self._is_mass(len(recent), workers) else self.frozen
         return replace(self, lost=lost, frozen=frozen)
 
-    def settled(self, worker: str, workers: int) -> "Fleet":
-        """`worker` reports again, or is gone, or was given up; `workers` there are now."""
+    def settled(self, worker: str, now: float, workers: int) -> "Fleet":
+        """`worker` reports again, or is gone, or was given up; `workers` there are at `now`."""
         if worker not in self.lost and worker not in self.frozen:
             return self
         lost = {name: at for name, at in self.lost.items() if name != worker}
         still = self.frozen - {worker}
         frozen = still if self._is_mass(len(still), workers) else frozenset[str]()
-        return replace(self, lost=lost, frozen=frozen)
+        thawed = now if self.frozen and not frozen else self.thawed_at
+        return replace(self, lost=lost, frozen=frozen, thawed_at=thawed)
 
     def evicted(self, worker: str, now: float, workers: int) -> "Fleet":
         """`worker` was given up at `now`."""
-        return replace(self.settled(worker, workers), evicted_at=now)
+        return replace(self.settled(worker, now, workers), evicted_at=now)
 
     def wait_s(self, silence_s: float, listening_s: float, now: float) -> float | None:
         """How long until a worker silent for `silence_s` may be given up: 0 now, None not while the
@@ -56,15 +60,16 @@ class Fleet:
         if self.frozen:
             return None
         limits = self.constants
-        pause_s = 0.0
-        if self.evicted_at is not None:
-            pause_s = limits.evict_interval_s - (now - self.evicted_at)
-        return max(
+        waits = [
             0.0,
             limits.evict_after_s - silence_s,
             limits.evict_listening_s - listening_s,
-            pause_s,
-        )
+        ]
+        if self.evicted_at is not None:
+            waits.append(self.evicted_at + limits.evict_interval_s - now)
+        if self.thawed_at is not None:
+            waits.append(self.thawed_at + limits.evict_listening_s - now)
+        return max(waits)
 
     def _is_mass(self, count: int, workers: int) -> bool:
         limits = self.constants

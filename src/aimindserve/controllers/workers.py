@@ -76,7 +76,7 @@ class WorkersController:
     async def _present(self, worker: Worker, left_s: float) -> Later:
         """Heard lately, or nobody has listened long enough to know better than before."""
         if self._leases.heard(worker.name):
-            self._fleet = self._fleet.settled(worker.name, self._count())
+            self._fleet = self._fleet.settled(worker.name, self._clock.monotonic(), self._count())
             await self._write(worker, ready=True)
             return Later(left_s)
         return Later(left_s if worker.status.ready else self._constants.lost_look_s)
@@ -126,7 +126,7 @@ class WorkersController:
     async def _clear_away(self, name: str) -> None:
         """A deleted worker runs nothing for us any more, and nobody can look at its files."""
         self._leases.forget(name)
-        self._fleet = self._fleet.settled(name, self._count())
+        self._fleet = self._fleet.settled(name, self._clock.monotonic(), self._count())
         for instance in instances(self._store):
             if name in placed_on(instance):
                 await self._store.delete(

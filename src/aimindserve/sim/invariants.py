@@ -39,9 +39,12 @@ SILENT_S = 30.0
 """How long an instance may wait without a place and without a reason."""
 ROUTED_S = 60.0
 """How long a route may lead to an engine that is not there: the lease (40 s), and then some."""
-EVICT_AFTER_S = 110.0
+EVICT_AFTER_S = 90.0
+"""A worker must have been away this long, in truth, to be given up: its last report may have been a
+slow one, well before it went away."""
 KNOWN_AFTER_S = 45.0
 """How long after a worker went away the server must know."""
+HEARD_AFTER_S = 20.0
 WINDOW_S = 300.0
 
 
@@ -74,6 +77,8 @@ class Invariants:
         self._evicted: dict[str, float] = {}
         self._away: dict[str, float] = {}
         """Worker -> since when it cannot be heard, in truth."""
+        self._back: dict[str, float] = {}
+        """Worker -> since when it can be heard again."""
         self._since: dict[tuple[str, ...], float] = {}
         self._breaches: list[str] = []
 
@@ -297,11 +302,14 @@ class Invariants:
             self._breach(f"a worker was given up at {now:.0f} though {together} are away together")
 
     def _note_reachability(self, now: float) -> None:
+        """Whoever can be heard again still needs a moment until he is: his agent may be waiting for
+        an answer that will not come, or pausing before its next try."""
         for name in self.cluster.machines:
-            if self.cluster.is_reachable(name):
-                self._away.pop(name, None)
-            else:
+            if not self.cluster.is_reachable(name):
                 self._away.setdefault(name, now)
+                self._back.pop(name, None)
+            elif now - self._back.setdefault(name, now) > HEARD_AFTER_S:
+                self._away.pop(name, None)
 
     def _breach(self, text: str) -> None:
         self._breaches.append(text)

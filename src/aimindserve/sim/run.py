@@ -27,7 +27,7 @@ from aimindserve.sim.trace import Trace
 
 CHECK_S = 1.0
 QUIET_S = 20.0
-"""Nothing may be written this long after a settled cluster's server was restarted."""
+"""After this long in peace a server is restarted, and for as long it may write nothing."""
 DEFECTS = frozenset({"task.failed", "task.restarted", "action.failed", "reconcile.failed"})
 """Log events that, with an error nobody raises on purpose, mean a defect of the program."""
 
@@ -169,6 +169,8 @@ class _Run:
     async def _restart_quietly(self) -> None:
         """A server that starts on a settled cluster has nothing to write."""
         cluster = self._cluster
+        quiet_from = cluster.clock.monotonic()
+        await self._pass(lambda: cluster.clock.monotonic() - quiet_from < QUIET_S)
         before = cluster.store.revision
         await cluster.kill_server()
         await cluster.start_server()

@@ -44,7 +44,8 @@ def test_scaling_keeps_the_instances_and_takes_the_newest_away():
         await world.change("deployment", "d", replicas=3)
         await world.look()
         await world.run()
-        first = {each.name for each in world.instances() if each.metadata.created_at < 1_800_000_005}
+        born = 1_800_000_005
+        first = {each.name for each in world.instances() if each.metadata.created_at < born}
         assert len(first) == 2
         await world.change("deployment", "d", replicas=2)
         stopping = [each.name for each in world.instances() if each.spec.stopping]
@@ -181,9 +182,11 @@ def test_a_missing_model_is_the_reason_why_nothing_runs():
         assert world.status("d").reason.code == "file_checking"
         file = world.store.list("model-file")[0]
         missing = Reason("path_missing", {"path": "/x", "worker": "w"})
-        await world._observe("model-file", file.name, FileObservation(FileState.MISSING, reason=missing))
+        seen = FileObservation(FileState.MISSING, reason=missing)
+        await world._observe("model-file", file.name, seen)
         await world.pass_()
         assert world.status("d").reason == missing
-        assert world.decisions.get(world.instances()[0].name)["refused"][0]["code"] == "path_missing"
+        decision = world.decisions.get(world.instances()[0].name)
+        assert decision["refused"][0]["code"] == "path_missing"
 
     in_world(test)

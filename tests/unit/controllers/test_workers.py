@@ -106,6 +106,8 @@ def test_when_a_third_vanishes_nobody_is_given_up():
         assert lost.reason.code == "eviction_frozen"
         world.silent.discard("w1")
         await world.pass_(60.0)
+        assert evicted(world) == []
+        await world.pass_(90.0)
         assert evicted(world) == ["w0", "w2"]
 
     in_world(test)
