@@ -261,11 +261,15 @@ class Agent:
         for process in self.board.processes.values():
             log.info("engine.adopted", instance=process.handle.instance, pid=process.handle.pid)
 
-    async def _persist(self) -> None:
+    async def _persist(self, *, stopped: bool = False) -> None:
+        """Save what must be known after this life; `stopped`: every engine was ended on purpose."""
+        courses = kept_courses(self.board)
+        if stopped:
+            courses = {name: replace(kept, alive=False) for name, kept in courses.items()}
         state = AgentState(
             machine_id=self.membership.machine_id,
             identity=self.membership.identity,
-            courses=kept_courses(self.board),
+            courses=courses,
         )
         try:
             await self._edges.memory.save(state)
@@ -279,6 +283,8 @@ class Agent:
         if stop_engines and self.membership.identity is not None:
             await self._teller.farewell()
             await self._stop_all()
+            # Else the next agent would take engines that were ended on purpose for crashed ones.
+            await self._persist(stopped=True)
         await self.listeners.stop()
         self._edges.memory.unlock()
 

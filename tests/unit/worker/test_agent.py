@@ -144,6 +144,22 @@ def test_an_instance_becomes_ready_and_the_end_is_orderly():
     run_virtual(main())
 
 
+def test_engines_that_were_ended_on_purpose_are_not_called_crashed():
+    async def main():
+        bench = Bench()
+        async with bench.running():
+            await bench.want(wanted())
+            await asyncio.sleep(3)
+        async with bench.running():
+            await bench.want(wanted())
+            await asyncio.sleep(3)
+            again = bench.server.seen["i1"]
+            assert again.state is RunState.READY
+            assert (again.run, again.restarts, again.ended) == (2, 0, None)
+
+    run_virtual(main())
+
+
 def test_changes_are_told_at_once_and_silence_every_ten_seconds():
     async def main():
         bench = Bench()
