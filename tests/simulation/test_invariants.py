@@ -53,6 +53,13 @@ def test_believing_silence_after_a_stall_is_noticed(monkeypatch):
     assert "given up" in first_failure(scenario).failure
 
 
+def test_a_route_to_a_dead_engine_is_noticed():
+    scenario = replace(
+        BASE, faults={"reboot": Fault(60.0, (100.0, 120.0))}, constants={"lost_after_s": 1000.0}
+    )
+    assert "route" in first_failure(scenario).failure
+
+
 def test_promising_memory_twice_is_noticed(monkeypatch):
     monkeypatch.setattr(snapshot, "still_fits", lambda *_: True)
     monkeypatch.setattr(snapshot, "_holding", lambda *_: ())

@@ -26,9 +26,9 @@ from aimindserve.controllers.views import (
     workers,
 )
 from aimindserve.core.ids import DeviceId
-from aimindserve.core.placement import Placement
 from aimindserve.runtimes.base import Handle
 from aimindserve.sim.cluster import Cluster
+from aimindserve.sim.gateway import GatewayView
 from aimindserve.sim.machine import SimMachine
 from aimindserve.store.base import ChangeRow
 
@@ -79,6 +79,7 @@ class Invariants:
         """Worker -> since when it cannot be heard, in truth."""
         self._back: dict[str, float] = {}
         """Worker -> since when it can be heard again."""
+        self._gateway = GatewayView()
         self._since: dict[tuple[str, ...], float] = {}
         self._breaches: list[str] = []
 
@@ -219,18 +220,13 @@ class Invariants:
                 yield ("instance", each.name, "waits without a reason"), SILENT_S
 
     def _routed_to_nowhere(self, living: Living) -> Iterator[tuple[tuple[str, ...], float]]:
-        cluster = self.cluster
-        for each in instances(cluster.store):
-            if each.spec.stopping or not serves(cluster.store, each):
-                continue
-            placement = cast("Placement", each.status.placement)
-            runtime = cluster.machines[placement.worker].runtime
-            mine = (each.name, placement.id)
+        for route, instance, worker in self._gateway.targets(self.cluster.store):
+            runtime = self.cluster.machines[worker].runtime
             if not any(
-                _who(handle) == mine and runtime.answer(handle) == "ready"
-                for handle in living[placement.worker]
+                handle.instance == instance and runtime.answer(handle) == "ready"
+                for handle in living[worker]
             ):
-                yield ("route", each.spec.deployment, "leads to", each.name), ROUTED_S
+                yield ("route", route, "leads to", instance), ROUTED_S
 
     def _instance_changed(self, change: ChangeRow) -> None:
         row = change.row

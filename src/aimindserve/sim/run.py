@@ -147,10 +147,13 @@ class _Run:
     async def _pass(self, going_on: Any) -> None:
         """Let time pass and look at everything once a second."""
         while going_on():
-            await self._cluster.clock.sleep(CHECK_S)
-            self._invariants.check()
-            if self._defects:
-                raise InvariantError(f"a defect was logged: {self._defects[0]}")
+            await self._look()
+
+    async def _look(self) -> None:
+        await self._cluster.clock.sleep(CHECK_S)
+        self._invariants.check()
+        if self._defects:
+            raise InvariantError(f"a defect was logged: {self._defects[0]}")
 
     async def _settle(self) -> None:
         clock = self._cluster.clock
@@ -169,8 +172,7 @@ class _Run:
     async def _restart_quietly(self) -> None:
         """A server that starts on a settled cluster has nothing to write."""
         cluster = self._cluster
-        quiet_from = cluster.clock.monotonic()
-        await self._pass(lambda: cluster.clock.monotonic() - quiet_from < QUIET_S)
+        await self._fall_silent()
         before = cluster.store.revision
         await cluster.kill_server()
         await cluster.start_server()
@@ -179,6 +181,18 @@ class _Run:
         written = cluster.store.revision - before
         if written:
             raise InvariantError(f"a restart in steady state wrote {written} times")
+
+    async def _fall_silent(self) -> None:
+        """Wait until nothing has been written for a while: what was refused may find room late."""
+        store, clock = self._cluster.store, self._cluster.clock
+        began = since = clock.monotonic()
+        seen = store.revision
+        while clock.monotonic() - since < QUIET_S:
+            if clock.monotonic() - began > self._scenario.settle_s:
+                raise InvariantError(f"writes go on after everything settled: {store.revision}")
+            await self._look()
+            if store.revision != seen or self._is_unsettled():
+                seen, since = store.revision, clock.monotonic()
 
 
 @contextmanager
