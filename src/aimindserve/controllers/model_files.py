@@ -6,10 +6,10 @@ here touches a file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from aimindserve.controllers.base import Done, Wake
 from aimindserve.controllers.views import (
+    ModelFile,
     Worker,
     deployments,
     find_model_file,
@@ -60,48 +60,47 @@ class ModelFilesController:
         what, _, name = key.partition(":")
         if what == "worker":
             await self._settle(self._demands(), [find_worker(self._store, name)])
-        elif what == "cell":
-            digest, _, home = name.partition(":")
-            await self._settle(self._demands(digest), [find_worker(self._store, home)])
-        else:
-            await self._settle(self._demands(name), workers(self._store))
-            await self._clear(name)
+            return Done()
+        digest, _, home = name.partition(":")
+        demands = self._demands(digest)
+        homes = [find_worker(self._store, home)] if what == "cell" else workers(self._store)
+        await self._settle(demands, homes)
+        if not demands:
+            await self._clear(digest)
         return Done()
 
-    def _demands(self, digest: str | None = None) -> Sequence["_Demand"]:
-        """Who wants which model where; only of the model with that hash, if one is given."""
-        demands: dict[ModelRef, _Demand] = {}
+    def _demands(self, digest: str | None = None) -> Mapping[ModelRef, Sequence[Mapping[str, str]]]:
+        """Model -> the selectors of the deployments that want it; only of the model with that hash,
+        if one is given."""
+        demands: dict[ModelRef, list[Mapping[str, str]]] = {}
         for each in deployments(self._store):
             model = each.spec.model
             if needs_file(model) and digest in {None, model_hash(model)}:
-                demand = demands.setdefault(model, _Demand(model))
-                demand.selectors.append(each.spec.worker_selector)
-        for each in instances(self._store):
-            model = each.spec.template.model
-            if needs_file(model) and digest in {None, model_hash(model)}:
-                demands.setdefault(model, _Demand(model)).homes.update(placed_on(each))
-        return list(demands.values())
+                demands.setdefault(model, []).append(each.spec.worker_selector)
+        return demands
 
-    async def _settle(self, demands: Sequence["_Demand"], homes: Sequence[Worker | None]) -> None:
-        """Ask what is wanted, and nothing else, of `homes`."""
-        for demand in demands:
+    async def _settle(
+        self,
+        demands: Mapping[ModelRef, Sequence[Mapping[str, str]]],
+        homes: Sequence[Worker | None],
+    ) -> None:
+        """Ask what deployments want, and nothing else, of `homes`."""
+        for model, selectors in demands.items():
             for worker in homes:
                 if worker is None:
                     continue  # the workers controller clears away what is left of it
-                file = find_model_file(self._store, worker.name, demand.model)
-                wanted = demand.reaches(worker)
+                file = find_model_file(self._store, worker.name, model)
+                wanted = any(selects(each, worker) for each in selectors)
                 if wanted and file is None:
-                    await self._ask(worker.name, demand.model)
-                elif file is not None and not wanted:
-                    await self._drop(file.name)
+                    await self._ask(worker.name, model)
+                elif not wanted and file is not None:
+                    await self._drop(file)
 
     async def _clear(self, digest: str) -> None:
-        """Drop every question about a model that nobody wants anywhere any more."""
-        if self._demands(digest):
-            return
+        """Nobody deploys the model any more: drop the questions about it."""
         for file in model_files(self._store):
             if model_hash(file.spec.model) == digest and needs_file(file.spec.model):
-                await self._drop(file.name)
+                await self._drop(file)
 
     async def _ask(self, worker: str, model: ModelRef) -> None:
         spec = ModelFileSpec(worker=worker, model=model)
@@ -110,24 +109,17 @@ class ModelFilesController:
         except ExistsError:
             log.debug("model_file.exists", worker=worker, model=str(model))
 
-    async def _drop(self, name: str) -> None:
+    async def _drop(self, file: ModelFile) -> None:
+        """Delete a question, unless an instance of an older generation still runs on the answer."""
+        if any(
+            each.spec.template.model == file.spec.model and file.spec.worker in placed_on(each)
+            for each in instances(self._store)
+        ):
+            return
         try:
-            await self._store.delete("model-file", name)
+            await self._store.delete("model-file", file.name)
         except NotFoundError:
-            log.debug("model_file.gone", file=name)
-
-
-@dataclass(slots=True)
-class _Demand:
-    """Who wants a model: deployments by their selectors, placed instances by where they are."""
-
-    model: ModelRef
-    selectors: list[Mapping[str, str]] = field(default_factory=list[Mapping[str, str]])
-    homes: set[str] = field(default_factory=set[str])
-
-    def reaches(self, worker: Worker) -> bool:
-        """Whether somebody wants it on `worker`."""
-        return worker.name in self.homes or any(selects(each, worker) for each in self.selectors)
+            log.debug("model_file.gone", file=file.name)
 
 
 def _model_key(model: ModelRef) -> str:
