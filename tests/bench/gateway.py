@@ -4,12 +4,15 @@
 
 Behind everything stands a constant mock. Measured: the mock alone, nginx `proxy_pass` with
 keep-alive and one worker process, and our gateway in one process with key check, routing and usage
-on. Rounds take turns, the median counts. Needs wrk and nginx; says so when they are missing.
+on. Rounds take turns, the median counts. Needs wrk and nginx; says so when they are missing. On a
+machine that is busy with something else the numbers mean little; it says that too.
 """
 
 import argparse
 import asyncio
+import io
 import json
+import os
 import re
 import shutil
 import socket
@@ -34,6 +37,7 @@ SMALL_LIMIT = 0.5
 STREAM_LIMIT = 0.9
 SMALL_CONNECTIONS = 16
 STREAM_CONNECTIONS = 32
+BUSY = 0.5
 KEY = "sk-aims_bench000_key"
 PEPPER = b"bench"
 ANSWER = (
@@ -91,6 +95,8 @@ def main():
     if missing:
         print(f"not installed: {', '.join(missing)}. Debian: apt-get install wrk nginx-light")
         return 2
+    if os.getloadavg()[0] > BUSY:
+        print(f"this machine is busy (load {os.getloadavg()[0]:.1f}): the ratios will be unsteady")
     with tempfile.TemporaryDirectory(prefix="aims-bench") as folder, ExitStack() as stack:
         ports = start_all(Path(folder), stack)
         results = measure(Path(folder), ports, options)
@@ -187,7 +193,7 @@ def listens(port):
 
 
 async def serve(port, table, control):
-    configure(json_lines=True)
+    configure(json_lines=True, stream=io.StringIO())
     config = GatewayConfig(
         control=Origin.unix(control),
         credential="none",

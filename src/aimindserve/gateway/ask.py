@@ -38,17 +38,18 @@ _JSON = msgspec.json.Decoder(_Json)
 
 def ask_json(body: Body, limits: BodyLimits, asker: Asker) -> None:
     """Read a JSON body; `asker` may be told before this returns."""
-    if body.complete and body.size <= limits.json_bytes:
-        _read_json(body.take(), asker)
-    else:
+    if not body.complete or body.size > limits.json_bytes:
         body.collect(
             limits.json_bytes,
-            lambda data: _read_json(data, asker),
+            lambda data: read_json(data, asker),
             lambda error: _broken(error, asker),
         )
+        return
+    read_json(body.take(), asker)
 
 
-def _read_json(data: bytes, asker: Asker) -> None:
+def read_json(data: bytes, asker: Asker) -> None:
+    """Read a whole JSON body."""
     try:
         model = _JSON.decode(data).model
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:

@@ -62,27 +62,27 @@ class Door:
         request_id = index.get(b"x-request-id")
         if request_id is None or not _REQUEST_ID.fullmatch(request_id):
             request_id = b"%b-%x" % (self._id_prefix, next(self._ids))
-        request.extra = b"x-request-id: %b\r\n" % request_id
+        request.extra = b"x-request-id: " + request_id + b"\r\n"
         if self._cors.enabled and b"origin" in index and self._cors.answer(request):
             return None
         try:
-            return self._route(request, request_id)
-        except AimsError as error:
-            if not request.started:
-                request.reply(error_reply(error, request.path, request_id))
-            return None
-
-    def _route(self, request: Request, request_id: bytes) -> Coroutine[Any, Any, None] | None:
-        path, proxy = request.path, self._proxy
-        endpoint = ENDPOINTS.get(path)
-        if endpoint is not None:
+            endpoint = ENDPOINTS.get(request.path)
+            if endpoint is None:
+                return self._others(request, request_id)
+            proxy = self._proxy
             principal = self._keeper.admit(request, proxy.table, self._clock)
             if request.method != "POST":
                 _only(request, "POST")
             Call(proxy, request, endpoint, principal, request_id).start()
-        elif is_inference(path):
-            principal = self._keeper.admit(request, proxy.table, self._clock)
-            _list_models(request, proxy.table, principal)
+        except AimsError as error:
+            if not request.started:
+                request.reply(error_reply(error, request.path, request_id))
+        return None
+
+    def _others(self, request: Request, request_id: bytes) -> Coroutine[Any, Any, None] | None:
+        path, table = request.path, self._proxy.table
+        if is_inference(path):
+            _list_models(request, table, self._keeper.admit(request, table, self._clock))
         elif path in self._open:
             _only(request, "GET", "HEAD")
             request.reply(self._open[path]())

@@ -160,7 +160,8 @@ class Call:
         self._target = target
         proxy.meter.begin(target.instance)
         if body is not None:
-            relay.send(target.origin, self._head(target, b"content-length: %d" % len(body)), body)
+            framing = b"content-length: " + str(len(body)).encode()
+            relay.send(target.origin, self._head(target, framing), body)
             return
         length = self._request.body.length
         framing = b"transfer-encoding: chunked"
@@ -180,13 +181,18 @@ class Call:
         if query:
             line = f"POST {self._endpoint.path}?{query} HTTP/1.1\r\n".encode("ascii")
         accept = index.get(b"accept")
-        return b"%b%bx-request-id: %b\r\ncontent-type: %b\r\n%b%b\r\n\r\n" % (
-            line,
-            target.head,
-            self._request_id,
-            index.get(b"content-type", b"application/json"),
-            b"accept: %b\r\n" % accept if accept else b"",
-            framing,
+        return b"".join(
+            (
+                line,
+                target.head,
+                b"x-request-id: ",
+                self._request_id,
+                b"\r\ncontent-type: ",
+                index.get(b"content-type", b"application/json"),
+                b"\r\naccept: " + accept + b"\r\n" if accept else b"\r\n",
+                framing,
+                b"\r\n\r\n",
+            )
         )
 
     def _upload_broke(self, error: WireError) -> None:

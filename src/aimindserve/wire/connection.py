@@ -173,10 +173,13 @@ class Connection(asyncio.Protocol):
         if request is not self._active:
             return
         self._active = None
+        intake = self._intake
         if not request.keep_alive or not request.body.complete:
             self._close_gently()
-        else:
+        elif intake.ready or self._refusal is not None or self._shared.draining:
             self._next()
+        elif intake.phase is Phase.IDLE:
+            intake.since = self._shared.now
 
     # The server's side
 
@@ -222,16 +225,14 @@ class Connection(asyncio.Protocol):
             self._send_refusal()
 
     def _next(self) -> None:
-        """After an answer: the next request, a refusal that had to wait, the end, or idleness."""
+        """After an answer: the next request, a refusal that had to wait, or the end."""
         if self._intake.ready:
             self._dispatch()
         elif self._refusal is not None:
             if not self._dispatching:
                 self._send_refusal()
-        elif self._shared.draining and self._intake.incoming is None:
+        elif self._intake.incoming is None:
             self._close_gently()
-        elif self._intake.phase is Phase.IDLE:
-            self._intake.since = self._shared.now
 
     def _spawn(self, request: Request, work: Coroutine[Any, Any, None]) -> None:
         task = self._shared.tasks.spawn(self._run(request, work), name="wire.handler")

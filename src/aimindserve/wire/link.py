@@ -277,7 +277,7 @@ class Link(asyncio.Protocol):
 
     def _release(self, exchange: Exchange) -> None:
         """The exchange is over: be ready for the next one."""
-        reusable = self._keep and exchange.body_ended and self.usable
+        reusable = self._keep and exchange.body_ended
         self._exchange = exchange.link = self._head = None
         self._head_bytes = 0
         self._lines, self._index, self._pieces, self._reason = [], {}, [], b""

@@ -19,9 +19,10 @@ MISSES = 4
 class HeadMemo(Generic[T]):
     """The last head on one connection, and whatever was made of it."""
 
-    __slots__ = ("_after", "_before", "_misses", "made", "start")
+    __slots__ = ("_after", "_at", "_before", "_misses", "made", "start")
 
     def __init__(self) -> None:
+        self._at = 0
         self._before = b""
         self._after = b""
         self._misses = 0
@@ -33,16 +34,17 @@ class HeadMemo(Generic[T]):
     def match(self, data: bytes) -> bytes | None:
         """The digits of content-length when `data` is the remembered head with a body that ends
         where `data` does; None for anything else."""
-        before = self._before
-        if not data.startswith(before):
-            return None
-        at = len(before)
+        at = self._at
         end = data.find(b"\r", at, at + 16)
         digits = data[at:end]
-        after = self._after
-        if end < 0 or not digits.isdigit() or not data.startswith(after, end):
+        if not (
+            end > 0
+            and data.startswith(self._before)
+            and data.startswith(self._after, end)
+            and digits.isdigit()
+        ):
             return None
-        start = self.start = end + len(after)
+        start = self.start = end + len(self._after)
         if len(data) - start != int(digits):
             return None
         self._misses = 0
@@ -58,6 +60,7 @@ class HeadMemo(Generic[T]):
         found = _LENGTH.search(message, 0, end)
         if found is None or int(found.group(1)) != len(message) - end - 2:
             return
-        self._before = message[: found.start(1)]
+        self._at = found.start(1)
+        self._before = message[: self._at]
         self._after = message[found.end(1) : end + 2]
         self.made = made

@@ -14,6 +14,7 @@ from aimindserve.wire.errors import ClientGoneError
 from aimindserve.wire.headers import Field, encode_fields, status_line
 
 TEXT = b"text/plain; charset=utf-8"
+_LINE = b"\r\n"
 
 
 class Channel(Flow, Protocol):
@@ -174,7 +175,9 @@ class Request:
         if not self._channel.may_keep_alive():
             self.keep_alive = False
         if length is not None and self.keep_alive and not self.http_1_0 and status != 204:
-            self._head = b"%bcontent-length: %d\r\n%b\r\n" % (head, length, self.extra)
+            self._head = b"".join(
+                (head, b"content-length: ", str(length).encode(), _LINE, self.extra, _LINE)
+            )
             return
         if length is not None:
             framing = b"" if status == 204 else b"content-length: %d\r\n" % length
