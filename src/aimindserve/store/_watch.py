@@ -11,7 +11,7 @@ saw. This file knows neither rows nor databases: older changes come through a fu
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from aimindserve.store.base import Bookmark, Change, Resync, WatchEvent
 
@@ -31,14 +31,16 @@ class Hub:
         self._history = history
         self._ring: deque[Change] = deque(maxlen=ring)
         self._floor = 0
-        self._watchers: WeakSet[Watch] = WeakSet()
-        """Weak: a watcher that its client forgot to close must not be fed for ever."""
+        self._watchers: WeakValueDictionary[int, Watch] = WeakValueDictionary()
+        """Weak: a watcher that its client forgot to close must not be fed for ever. In the order in
+        which they came, so that a simulated run wakes them in the same order every time."""
+        self._joined = 0
 
     def restart(self, revision: int) -> None:
         """Begin anew at `revision`: what led there is unknown, so that present watchers resync."""
         self.revision = self._floor = revision
         self._ring.clear()
-        for watcher in list(self._watchers):
+        for watcher in list(self._watchers.values()):
             watcher.overrun()
 
     def publish(self, change: Change) -> None:
@@ -47,7 +49,7 @@ class Hub:
             self._floor = self._ring[0].revision
         self._ring.append(change)
         self.revision = change.revision
-        for watcher in self._watchers:
+        for watcher in self._watchers.values():
             watcher.offer(change)
 
     def skip(self, revision: int) -> None:
@@ -61,22 +63,24 @@ class Hub:
         if self._floor <= start <= self.revision:
             backlog = [change for change in self._ring if change.revision > start]
         watcher = Watch(self, frozenset(kinds), start, backlog)
-        self._watchers.add(watcher)
+        self._joined += 1
+        watcher.number = self._joined
+        self._watchers[watcher.number] = watcher
         return watcher
 
     def bookmark(self) -> None:
         """Tell every watcher how far it has come."""
-        for watcher in self._watchers:
+        for watcher in self._watchers.values():
             watcher.remind()
 
     def close(self) -> None:
         """End every watch."""
-        for watcher in list(self._watchers):
+        for watcher in list(self._watchers.values()):
             watcher.end()
 
     def forget(self, watcher: "Watch") -> None:
         """Feed `watcher` no longer."""
-        self._watchers.discard(watcher)
+        self._watchers.pop(watcher.number, None)
 
     async def history(self, revision: int) -> tuple[int, Sequence[Change]] | None:
         """Changes after `revision` from longer ago than the ring reaches."""
@@ -89,6 +93,8 @@ class Watch:
     def __init__(
         self, hub: Hub, kinds: frozenset[str], start: int, backlog: Iterable[Change] | None
     ) -> None:
+        self.number = 0
+        """What the hub knows it by."""
         self._hub = hub
         self._kinds = kinds
         self._joined = hub.revision
