@@ -64,6 +64,14 @@ class Doorkeeper:
             raise UnauthenticatedError("The credential has expired.", hint=_HOW)
         return principal
 
+    def knows(self, request: Request, table: RoutingTable, clock: Clock) -> bool:
+        """Whether `admit` would let `request` in."""
+        try:
+            self.admit(request, table, clock)
+        except UnauthenticatedError:
+            return False
+        return True
+
     def _hash_of(self, bearer: bytes, channel: Channel) -> str:
         """The hash of the key in `bearer`; a connection's last one is remembered with it, since a
         kept-alive client sends the same field every time. What the hash opens is not."""
@@ -103,6 +111,11 @@ class Doorkeeper:
         if self._trust_localhost and _is_trusted_localhost(request):
             return _LOCAL
         raise UnauthenticatedError("This needs a credential.", hint=_HOW)
+
+
+def carries_credential(request: Request) -> bool:
+    """Whether there is anything that could be a credential."""
+    return not _CARRIERS.isdisjoint(request.index)
 
 
 def is_forwarded(request: Request) -> bool:

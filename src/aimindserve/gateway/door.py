@@ -12,8 +12,13 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aimindserve import __version__
-from aimindserve.core.errors import AimsError, MethodError, NotFoundError
-from aimindserve.gateway.admit import Doorkeeper
+from aimindserve.core.errors import (
+    AimsError,
+    MethodError,
+    NotFoundError,
+    UnauthenticatedError,
+)
+from aimindserve.gateway.admit import Doorkeeper, carries_credential
 from aimindserve.gateway.cors import Cors
 from aimindserve.gateway.endpoints import ENDPOINTS
 from aimindserve.gateway.listing import answer_models
@@ -27,6 +32,10 @@ from aimindserve.wire.server import Reply, Request
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _MODELS = ("/v1/models", "/v1-openai/models")
+SECOND_LOOK_S = 0.5
+SECOND_LOOK_TICK_S = 0.02
+SECOND_LOOKS_MAX = 64
+"""Requests with an unknown credential that may wait at the same time; further ones are refused."""
 Readiness = Callable[[], str]
 """Why the gateway is not ready, as a sentence; empty when it is."""
 
@@ -55,6 +64,7 @@ class Door:
         }
         self._id_prefix = new_id().encode()
         self._ids = itertools.count(1)
+        self._looking = 0
 
     def __call__(self, request: Request) -> Coroutine[Any, Any, None] | None:
         """Answer `request`, or return the coroutine that does."""
@@ -66,18 +76,49 @@ class Door:
         if self._cors.enabled and b"origin" in index and self._cors.answer(request):
             return None
         try:
-            endpoint = ENDPOINTS.get(request.path)
-            if endpoint is None:
-                return self._others(request, request_id)
-            proxy = self._proxy
-            principal = self._keeper.admit(request, proxy.table, self._clock)
-            if request.method != "POST":
-                _only(request, "POST")
-            Call(proxy, request, endpoint, principal, request_id).start()
+            return self._answer(request, request_id)
+        except UnauthenticatedError as error:
+            if carries_credential(request) and self._looking < SECOND_LOOKS_MAX:
+                later = self._second_look(request, request_id)
+                self._proxy.tasks.spawn(later, name="gateway.second_look")
+            else:
+                _refuse(request, error, request_id)
         except AimsError as error:
-            if not request.started:
-                request.reply(error_reply(error, request.path, request_id))
+            _refuse(request, error, request_id)
         return None
+
+    def _answer(self, request: Request, request_id: bytes) -> Coroutine[Any, Any, None] | None:
+        endpoint = ENDPOINTS.get(request.path)
+        if endpoint is None:
+            return self._others(request, request_id)
+        proxy = self._proxy
+        principal = self._keeper.admit(request, proxy.table, self._clock)
+        if request.method != "POST":
+            _only(request, "POST")
+        Call(proxy, request, endpoint, principal, request_id).start()
+        return None
+
+    async def _second_look(self, request: Request, request_id: bytes) -> None:
+        """A key that was made a moment ago may still be on its way into the table. For all others
+        the pause slows down whoever guesses."""
+        self._looking += 1
+        try:
+            await self._until_known(request)
+            if not request.ended:
+                self._answer(request, request_id)
+        except AimsError as error:
+            _refuse(request, error, request_id)
+        finally:
+            self._looking -= 1
+
+    async def _until_known(self, request: Request) -> None:
+        table, until = self._proxy.table, self._clock.monotonic() + SECOND_LOOK_S
+        while not request.ended and self._clock.monotonic() < until:
+            await self._clock.sleep(SECOND_LOOK_TICK_S)
+            if self._proxy.table is not table:
+                table = self._proxy.table
+                if self._keeper.knows(request, table, self._clock):
+                    return
 
     def _others(self, request: Request, request_id: bytes) -> Coroutine[Any, Any, None] | None:
         path, table = request.path, self._proxy.table
@@ -89,6 +130,11 @@ class Door:
         else:
             return self._portal.carry(request, request_id)
         return None
+
+
+def _refuse(request: Request, error: AimsError, request_id: bytes) -> None:
+    if not request.started:
+        request.reply(error_reply(error, request.path, request_id))
 
 
 def _list_models(request: Request, table: RoutingTable, principal: Principal) -> None:

@@ -85,6 +85,7 @@ class Call:
         "_pause_s",
         "_principal",
         "_proxy",
+        "_repeated",
         "_request",
         "_request_id",
         "_route",
@@ -122,6 +123,7 @@ class Call:
         self._pause_s = _FIRST_PAUSE_S
         self._deadline: float | None = None
         self._waiting: asyncio.Task[None] | None = None
+        self._repeated = False
 
     def start(self) -> None:
         """Begin. Raises AimsError for what the head tells; all later errors become answers."""
@@ -294,10 +296,20 @@ class Call:
         log.warning("upstream.failed", kind=error.kind.value, detail=error.detail)
         if self._request.started:
             self._break_off(error)
-        elif error.kind not in _UNSEEN or target is None or route is None:
+        elif target is None or route is None or not self._may_repeat(error.kind):
             self.refuse(UpstreamError(f"The worker did not answer properly: {error.detail}."))
         else:
             self._try_another(target, route)
+
+    def _may_repeat(self, kind: Failure) -> bool:
+        """Whether the request may be sent again: nobody saw it, or, once, the worker's agent went
+        away under it. An engine that dies is told by its agent and not repeated: the same request
+        could end the next one too."""
+        if kind in _UNSEEN:
+            return True
+        again = kind is Failure.LOST and self._body is not None and not self._repeated
+        self._repeated = self._repeated or again
+        return again
 
     def _break_off(self, error: UpstreamFailedError) -> None:
         """The client has part of the answer already: say so if that can be said, then close."""

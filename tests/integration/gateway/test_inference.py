@@ -10,6 +10,7 @@ from integration.gateway.world import (
     ANSWER,
     KEY_HEADERS,
     Worker,
+    api_key,
     documents,
     instance,
     route,
@@ -293,6 +294,54 @@ def test_an_upstream_that_speaks_no_http_is_a_502(garbage):
         server.close()
 
     asyncio.run(go())
+
+
+def test_a_request_whose_agent_dies_is_sent_once_more():
+    seen = 0
+
+    async def talk(reader, writer):
+        nonlocal seen
+        seen += 1
+        asked = await reader.read(65536)
+        if seen > 1 and asked:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n")
+            writer.write(b"content-length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER))
+            await writer.drain()
+        writer.close()
+
+    async def go():
+        server = await asyncio.start_server(talk, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with (
+            world(docs=lambda _: documents(port)) as here,
+            httpx.AsyncClient(base_url=here.url, headers=KEY_HEADERS) as client,
+        ):
+            answer = await client.post(CHAT, json=ASK)
+            assert answer.content == ANSWER
+            assert seen == 2
+        server.close()
+
+    asyncio.run(go())
+
+
+def test_a_key_that_was_made_a_moment_ago_is_waited_for():
+    async def main(here, client):
+        new = {"authorization": "Bearer sk-new"}
+        asking = asyncio.ensure_future(client.post(CHAT, json=ASK, headers=new))
+        listing = asyncio.ensure_future(client.get("/v1/models", headers=new))
+        await asyncio.sleep(0.1)
+        assert not asking.done()
+        here.control.change("api-key", "other", api_key("sk-other"))
+        await asyncio.sleep(0.05)
+        here.control.change("api-key", "new", api_key("sk-new"))
+        assert (await asking).content == ANSWER
+        assert (await listing).status_code == 200
+        wrong = {"authorization": "Bearer wrong"}
+        refused = await client.post(CHAT, json=ASK, headers=wrong)
+        assert refused.status_code == 401
+        assert (await client.post(CHAT, json=ASK, headers={"authorization": ""})).status_code == 401
+
+    run(main)
 
 
 def test_connections_are_kept_and_a_stale_one_is_replaced():
