@@ -64,8 +64,7 @@ class System:
 
     def __init__(self, data_dir: Path, **flags: str) -> None:
         self.data_dir = data_dir
-        self.port, worker, metrics, server_metrics, first = free_ports(5)
-        first = min(first, 65000)
+        self.port, worker, metrics, server_metrics = free_ports(4)
         self.url = f"http://127.0.0.1:{self.port}"
         self.flags = {
             "data-dir": str(data_dir),
@@ -73,7 +72,9 @@ class System:
             "worker-port": str(worker),
             "metrics-port": str(metrics),
             "server-metrics-port": str(server_metrics),
-            "service-port-range": f"{first}-{first + 20}",
+            # Below the ports that the system hands out, so that nobody else gets one of them.
+            "service-port-range": "20200-20263",
+            "rpc-server-port-range": "20264-20295",
             "bootstrap-password": PASSWORD,
             "worker-name": "here",
             **flags,

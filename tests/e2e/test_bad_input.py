@@ -131,6 +131,11 @@ def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     with running(tmp_path_factory.mktemp("bad") / "data") as found:
+        eventually(
+            lambda: found.get("workers", "here")["status"]["phase"] == "ready",
+            within_s=30,
+            what="the worker has joined",
+        )
         yield found
 
 
@@ -138,7 +143,8 @@ def _reason(system: System, name: str) -> dict:
     def told() -> dict | None:
         found = system.instances(name)
         reason = found[0]["status"]["reason"] if found else None
-        return None if reason is None or reason["code"] == "file_checking" else reason
+        settled = reason is not None and "file_checking" not in str(reason)
+        return reason if settled and "worker_not_ready" not in str(reason) else None
 
     return eventually(told, within_s=20, what=f"a reason for {name}")
 
@@ -217,7 +223,9 @@ def raw(system: System, *pieces: bytes, pause_s: float = 0.0, wait_s: float = 15
         return got
 
 
-HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n"
+HEAD = (
+    b"POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+)
 
 
 def test_a_body_of_a_gigabyte_is_refused_at_once(system: System) -> None:
