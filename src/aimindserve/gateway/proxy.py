@@ -5,7 +5,8 @@
                              └────────┘ another instance, or wait for the only one
 
 Plain calls from beginning to end; the one task there is waits for a worker's agent that is being
-restarted. An upstream that may have begun to work is never asked twice.
+restarted. A request that an upstream may have begun to work on is not repeated, but for one case:
+the agent under it went away before a byte came back, once.
 """
 
 import asyncio
