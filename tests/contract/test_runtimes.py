@@ -362,6 +362,8 @@ def test_a_later_owner_of_the_pid_is_never_touched(real, place, program, tmp_pat
         import subprocess
 
         stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        # Start times are told in ticks of 10 ms; no pid is used again within one.
+        await asyncio.sleep(0.05)
         started = await real().start(program(LINES), place)
         (record,) = (tmp_path / "root" / "processes").iterdir()
         document = json.loads(record.read_text())
