@@ -17,7 +17,8 @@ from aimindserve.wire.request import Channel, Request
 SESSION_COOKIE = b"aims_session"
 _LOCAL = Principal("local", "localhost", "admin", "admin")
 _HOW = (
-    "Send an API key as 'Authorization: Bearer sk-aims_…'; make one with: aimindserve keys create"
+    "Send an API key as 'Authorization: Bearer sk-aims_…'; "
+    "make one with: aimindserve keys create NAME"
 )
 _CARRIERS = frozenset({b"authorization", b"x-api-key", b"cookie"})
 _FORWARDING = frozenset(

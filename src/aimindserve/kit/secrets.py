@@ -1,6 +1,6 @@
 """Random secrets and how they are kept: never themselves, only a keyed hash.
 
-Secrets have 256 random bits, so a fast keyed hash is enough (HMAC-SHA-256, 1.5 microseconds);
+Secrets have 256 random bits, so a fast keyed hash is enough (HMAC-SHA-256);
 passwords, which people choose, go through argon2id in `server.auth` instead.
 """
 

@@ -6,9 +6,7 @@ One agent per directory: a lock that the system releases when the agent dies in 
 """
 
 import asyncio
-import os
 import secrets
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +15,7 @@ import msgspec
 
 from aimindserve.core.errors import ConflictError
 from aimindserve.core.launch import Probe
+from aimindserve.kit.lockfile import LockFile
 from aimindserve.kit.log import get_logger
 from aimindserve.kit.secrets import read_or_create, write_private
 from aimindserve.worker.link import Identity
@@ -54,7 +53,7 @@ class StateFile:
         self._root = root
         self._path = root / "state.json"
         self._saving = asyncio.Lock()
-        self._lock: int | None = None
+        self._lock = LockFile(root / "lock")
 
     def load(self) -> AgentState:
         """The state as saved last. A file that cannot be read is set aside, never lost."""
@@ -79,30 +78,13 @@ class StateFile:
     def lock(self) -> None:
         """Raises ConflictError when another agent works in this directory."""
         self._root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(self._root / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            _lock_now(descriptor)
-        except OSError as error:
-            os.close(descriptor)
+        holder = self._lock.take()
+        if holder is not None:
             raise ConflictError(
-                f"Another worker agent already uses {self._root}.",
+                f"Another worker agent already uses {self._root} (process {holder}).",
                 hint="Stop it first, or give this one a --data-dir of its own.",
-            ) from error
-        self._lock = descriptor
+            )
 
     def unlock(self) -> None:
         """Let another agent work here."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-
-def _lock_now(descriptor: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._lock.release()

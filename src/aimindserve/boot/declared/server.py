@@ -29,8 +29,8 @@ class Server:
     ).field(default=False)
     gateway_processes: int = Setting(
         Form.COUNT,
-        "How many processes share the port; one serves tens of thousands of requests a second.",
-        "共享同一端口的网关进程数;单个进程每秒可处理数万请求。",
+        "How many processes share the port; each uses at most one core.",
+        "共享同一端口的网关进程数;每个进程最多使用一个核心。",
         limit=(1, 64),
     ).field(1)
     database_url: str = Setting(
