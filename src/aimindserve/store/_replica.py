@@ -144,7 +144,7 @@ class Replica:
         meta = replace(plan.result.metadata, revision=revision)
         result = replace(plan.result, metadata=meta)
         if revision == self.hub.revision + 1:
-            self._apply(Change(revision, plan.write.type, result))
+            self._apply(Change(revision, plan.write.type, result, _rows.size_of(plan.write.row)))
             self._behind = False
         else:
             # Others committed in between: their changes and this one come in order, each once. If

@@ -95,7 +95,12 @@ def read_change(row: ChangeRow) -> Change | None:
     resource = read(row.row)
     if resource is None:
         return None
-    return Change(row.revision, ChangeType(row.type), resource)
+    return Change(row.revision, ChangeType(row.type), resource, size_of(row.row))
+
+
+def size_of(row: Row) -> int:
+    """About how many bytes an object takes."""
+    return len(row.spec) + len(row.status)
 
 
 def normalised(resource: AnyResource) -> tuple[Row, AnyResource]:

@@ -21,9 +21,10 @@ from sqlalchemy.types import TypeEngine
 
 from aimindserve.store.records._record import TEXT_MAX, RecordKind
 from aimindserve.store.records.audit import AUDIT
+from aimindserve.store.records.decisions import DECISIONS, QUESTIONS
 from aimindserve.store.records.events import EVENTS
 
-SCHEMA = ("0001", "0002")
+SCHEMA = ("0001", "0002", "0003", "0004")
 """Every version of the schema that this program knows, oldest first."""
 
 metadata = MetaData()
@@ -73,7 +74,11 @@ _TYPES: Mapping[str, TypeEngine[Any]] = {
 
 
 def _record_table(kind: RecordKind[Any]) -> Table:
-    columns = [Column(name, _TYPES[type_], nullable=False) for name, type_ in kind.columns.items()]
+    columns = [
+        # What version 0002 wrote has no id.
+        Column(name, _TYPES[type_], nullable=name == "id")
+        for name, type_ in kind.columns.items()
+    ]
     number = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts only INTEGER keys
     return Table(
         kind.table,
@@ -82,7 +87,8 @@ def _record_table(kind: RecordKind[Any]) -> Table:
         *columns,
         Index(f"{kind.table}_time", "time"),
         Index(f"{kind.table}_object", "kind", "name"),
+        Index(f"{kind.table}_id", "id", unique=True),
     )
 
 
-records = {kind.table: _record_table(kind) for kind in (EVENTS, AUDIT)}
+records = {kind.table: _record_table(kind) for kind in (EVENTS, AUDIT, DECISIONS, QUESTIONS)}

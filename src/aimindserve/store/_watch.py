@@ -17,6 +17,8 @@ from aimindserve.store.base import Bookmark, Change, Resync, WatchEvent
 
 RING = 2_000
 BUFFER_MAX = 1_000
+BUFFER_BYTES_MAX = 1024**2
+"""A few large objects that change often fill memory as well as many small ones do."""
 
 History = Callable[[int], Awaitable["tuple[int, Sequence[Change]] | None"]]
 """revision -> (revision reached, the changes up to it), or None when they are no longer kept."""
@@ -25,9 +27,18 @@ History = Callable[[int], Awaitable["tuple[int, Sequence[Change]] | None"]]
 class Hub:
     """Knows every watcher and the newest changes. All its methods are synchronous."""
 
-    def __init__(self, history: History, *, ring: int = RING, buffer_max: int = BUFFER_MAX) -> None:
+    def __init__(
+        self,
+        history: History,
+        *,
+        ring: int = RING,
+        buffer_max: int = BUFFER_MAX,
+        buffer_bytes_max: int = BUFFER_BYTES_MAX,
+    ) -> None:
+        """`buffer_max` changes, of `buffer_bytes_max` together, may wait for one watcher."""
         self.revision = 0
         self.buffer_max = buffer_max
+        self.buffer_bytes_max = buffer_bytes_max
         self._history = history
         self._ring: deque[Change] = deque(maxlen=ring)
         self._floor = 0
@@ -103,6 +114,7 @@ class Watch:
         """Every change up to here has been handed out or waits in `_past`."""
         self._past = deque(change for change in backlog or () if change.resource.kind in kinds)
         self._buffer: deque[Change] = deque()
+        self._buffered_bytes = 0
         self._overrun = False
         self._reminded = False
         self._ended = False
@@ -131,10 +143,13 @@ class Watch:
         """A change has happened. Never waits."""
         if change.resource.kind not in self._kinds or self._overrun:
             return
-        if len(self._buffer) >= self._hub.buffer_max:
+        too_much = self._buffered_bytes + change.size_bytes > self._hub.buffer_bytes_max
+        # One that is larger than the limit alone is handed over all the same.
+        if len(self._buffer) >= self._hub.buffer_max or (self._buffer and too_much):
             self.overrun()
             return
         self._buffer.append(change)
+        self._buffered_bytes += change.size_bytes
         self._wake.set()
 
     def overrun(self) -> None:
@@ -142,6 +157,7 @@ class Watch:
         self._overrun = True
         self._past.clear()
         self._buffer.clear()
+        self._buffered_bytes = 0
         self._wake.set()
 
     def remind(self) -> None:
@@ -165,6 +181,7 @@ class Watch:
             return None
         while self._buffer:
             change = self._buffer.popleft()
+            self._buffered_bytes -= change.size_bytes
             if change.revision > self._reached:
                 self._reached = change.revision
                 return change

@@ -32,6 +32,8 @@ class Change:
     revision: int
     type: ChangeType
     resource: AnyResource
+    size_bytes: int = 0
+    """About how much it takes: its spec and status as text."""
 
 
 @dataclass(frozen=True, slots=True)

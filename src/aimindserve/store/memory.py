@@ -22,7 +22,8 @@ class MemoryBacking:
         self._revision = 0
         self._rows: dict[tuple[str, str], Row] = {}
         self._changes: deque[ChangeRow] = deque()
-        self._records: dict[str, deque[RecordRow]] = {}
+        self._records: dict[str, dict[str, RecordRow]] = {}
+        """By table, by id, the newest last."""
 
     @property
     def shared(self) -> bool:
@@ -65,19 +66,29 @@ class MemoryBacking:
             self._changes.popleft()
 
     async def add_records(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Append records."""
-        self._records.setdefault(table, deque()).extend(dict(row) for row in rows)
+        """Append records; those whose id is there already replace it."""
+        kept = self._records.setdefault(table, {})
+        for row in rows:
+            kept.pop(row["id"], None)
+            kept[row["id"]] = dict(row)
 
     async def find_records(self, query: RecordQuery) -> Sequence[RecordRow]:
         """The newest records that match, newest first."""
-        rows = reversed(self._records.get(query.table, deque()))
-        return list(islice((row for row in rows if query.matches(row)), query.limit))
+        found = (row for row in reversed(self._of(query.table).values()) if query.matches(row))
+        return list(islice(found, query.offset, query.offset + query.limit))
+
+    async def count_records(self, query: RecordQuery) -> int:
+        """How many records match."""
+        return sum(query.matches(row) for row in self._of(query.table).values())
 
     async def trim_records(self, table: str, keep: int) -> None:
         """Forget all but the newest `keep` records."""
-        rows = self._records.get(table, deque())
-        while len(rows) > keep:
-            rows.popleft()
+        kept = self._of(table)
+        for id_ in list(islice(kept, max(0, len(kept) - keep))):
+            del kept[id_]
+
+    def _of(self, table: str) -> dict[str, RecordRow]:
+        return self._records.get(table, {})
 
 
 def _check(write: Write, present: Row | None) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy import Row as SqlRow
 from sqlalchemy.exc import IntegrityError
 
@@ -100,29 +100,39 @@ class SqlBacking:
         await self._database.run(work)
 
     async def add_records(self, table: str, rows: Sequence[RecordRow]) -> None:
-        """Append records, all or none."""
-        statement, values = insert(records[table]), [dict(row) for row in rows]
+        """Append records, all or none; those whose id is there already replace it."""
+        kept, values = records[table], [dict(row) for row in rows]
+        earlier = delete(kept).where(kept.c.id.in_([row["id"] for row in rows]))
 
         def work(connection: Connection) -> None:
-            connection.execute(statement, values)
+            connection.execute(earlier)
+            connection.execute(insert(kept), values)
 
         await self._database.run(work)
 
     async def find_records(self, query: RecordQuery) -> Sequence[RecordRow]:
         """The newest records that match, newest first."""
         table = records[query.table]
-        statement = select(table).order_by(table.c.number.desc()).limit(query.limit)
-        for column, value in query.where.items():
-            statement = statement.where(table.c[column] == value)
-        if query.since is not None:
-            statement = statement.where(table.c.time >= query.since)
-        if query.before is not None:
-            statement = statement.where(table.c.time < query.before)
+        statement = (
+            select(table)
+            .where(*_conditions(query))
+            .order_by(table.c.number.desc())
+            .limit(query.limit)
+            .offset(query.offset)
+        )
 
         def work(connection: Connection) -> Sequence[RecordRow]:
             return [dict(row) for row in connection.execute(statement).mappings()]
 
         return await self._database.run(work)
+
+    async def count_records(self, query: RecordQuery) -> int:
+        """How many records match."""
+        table = records[query.table]
+        statement = select(func.count()).select_from(table).where(*_conditions(query))
+        return await self._database.run(
+            lambda connection: int(connection.execute(statement).scalar_one())
+        )
 
     async def trim_records(self, table: str, keep: int) -> None:
         """Forget all but about the newest `keep` records."""
@@ -134,6 +144,16 @@ class SqlBacking:
                 connection.execute(delete(records[table]).where(numbers <= newest - keep))
 
         await self._database.run(work)
+
+
+def _conditions(query: RecordQuery) -> Sequence[ColumnElement[bool]]:
+    columns = records[query.table].c
+    conditions = [columns[name] == value for name, value in query.where.items()]
+    if query.since is not None:
+        conditions.append(columns.time >= query.since)
+    if query.before is not None:
+        conditions.append(columns.time < query.before)
+    return conditions
 
 
 def _commit(connection: Connection, write: Write) -> int:

@@ -142,12 +142,6 @@ class Body:
         """Run `action` when somebody begins to read an empty body (100-continue)."""
         self._on_first_reader = action
 
-    def fill(self, data: bytes) -> None:
-        """All of it came at once."""
-        self._pieces.append(data)
-        self.size = self._buffered = len(data)
-        self.complete = True
-
     def receive(self, data: bytes) -> None:
         """Take in `data`. Raises BodyTooLargeError."""
         self.size += len(data)
@@ -174,6 +168,19 @@ class Body:
         self._failure = error
         if self._sink is not None:
             self._sink.lost(error)
+
+
+class WholeBody(Body):
+    """A body that came in one piece with its head."""
+
+    __slots__ = ()
+
+    def __init__(self, data: bytes, limit: int) -> None:  # all else is for bodies that still come
+        self._pieces = [data]
+        self.length = self.size = self._high_bytes = len(data)
+        self.limit = limit
+        self.complete = True
+        self._sink = self._failure = self._on_first_reader = None
 
 
 class _Collector:

@@ -18,9 +18,9 @@ from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.wire.body import Body
 from aimindserve.wire.errors import BodyBrokenError, BodyTooLargeError, ClientGoneError
 from aimindserve.wire.framing import RefusedError
-from aimindserve.wire.intake import Intake, Phase
+from aimindserve.wire.intake import IDLE, Intake
 from aimindserve.wire.limits import Limits
-from aimindserve.wire.request import Reply, Request
+from aimindserve.wire.request import Reply, Request, RequestHead
 
 log = get_logger("wire")
 
@@ -103,6 +103,11 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._refusal is not None or self._lingering_since is not None:
             return
+        if self._active is None:
+            request = self._intake.again(data)
+            if request is not None:
+                self._hand_over(request)
+                return
         try:
             self._intake.feed(data, self._shared.now)
         except RefusedError as refused:
@@ -169,7 +174,10 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def finished(self, request: Request) -> None:
+    def complete(self, request: Request, data: bytes) -> None:
+        if data and self._transport is not None:
+            self._written += len(data)
+            self._transport.write(data)
         if request is not self._active:
             return
         self._active = None
@@ -178,7 +186,7 @@ class Connection(asyncio.Protocol):
             self._close_gently()
         elif intake.ready or self._refusal is not None or self._shared.draining:
             self._next()
-        elif intake.phase is Phase.IDLE:
+        elif intake.phase is IDLE:
             intake.since = self._shared.now
 
     # The server's side
@@ -194,7 +202,7 @@ class Connection(asyncio.Protocol):
         if self._lingering_since is not None:
             if now - self._lingering_since > limits.linger_s and self._transport is not None:
                 self._transport.close()
-        elif intake.phase is Phase.IDLE:
+        elif intake.phase is IDLE:
             if self._active is None and now - intake.since > limits.idle_timeout_s:
                 self._close_gently()
         elif self._reading and self._refusal is None:
@@ -211,18 +219,21 @@ class Connection(asyncio.Protocol):
         self._dispatching = True
         ready = self._intake.ready
         while self._active is None and ready and self._lingering_since is None:
-            request = self._active = ready.popleft()
-            # Supervision point: a handler's defect is one 500, not the end of the connection.
-            try:
-                work = self._shared.handler(request)
-                if work is not None:
-                    self._spawn(request, work)
-            except Exception as error:
-                log.error("handler.failed", path=request.path, error=repr(error), exc_info=error)
-                self._answer_error(request, 500, DEFECT)
+            self._hand_over(ready.popleft())
         self._dispatching = False
         if self._active is None and self._refusal is not None:
             self._send_refusal()
+
+    def _hand_over(self, request: Request) -> None:
+        self._active = request
+        # Supervision point: a handler's defect is one 500, not the end of the connection.
+        try:
+            work = self._shared.handler(request)
+            if work is not None:
+                self._spawn(request, work)
+        except Exception as error:
+            log.error("handler.failed", path=request.path, error=repr(error), exc_info=error)
+            self._answer_error(request, 500, DEFECT)
 
     def _next(self) -> None:
         """After an answer: the next request, a refusal that had to wait, or the end."""
@@ -294,9 +305,8 @@ class Connection(asyncio.Protocol):
         refused = self._refusal
         if refused is None or self._transport is None or self._lingering_since is not None:
             return
-        answer = self._active = Request(self, "GET", "/", [], {})
-        answer.keep_alive = False
-        answer.body = Body(self, 0, self._limits)
+        head = RequestHead("GET", "/", [], {}, keep_alive=False)
+        answer = self._active = Request(self, head, Body(self, 0, self._limits))
         answer.reply(self._shared.error_reply(refused.status, refused.message, None))
 
     def _close_gently(self) -> None:
@@ -306,7 +316,7 @@ class Connection(asyncio.Protocol):
         if transport is None or self._lingering_since is not None:
             return
         self._lingering_since = self._shared.now
-        if self._intake.phase is Phase.IDLE and self._refusal is None:
+        if self._intake.phase is IDLE and self._refusal is None:
             transport.close()
             return
         self.resume()

@@ -1,8 +1,8 @@
 """A request under way to an upstream, and who takes its answer.
 
 Answers arrive as plain calls on an `Answer`, batched per read of the socket, so that a small
-answer is one `on_head` and one `on_data`. An exchange that is cancelled closes its connection at
-once: that is how an upstream learns that nobody waits any more.
+answer is one `on_head` and one `on_data`, or one `on_whole`. An exchange that is cancelled closes
+its connection at once: that is how an upstream learns that nobody waits any more.
 """
 
 from collections.abc import Callable
@@ -37,6 +37,10 @@ class Answer(Protocol):
 
     def on_data(self, data: bytes, ended: bool) -> None:
         """Body bytes (perhaps none), and whether they were the last."""
+        ...
+
+    def on_whole(self, head: Head, data: bytes) -> None:
+        """All of an answer with a counted length came at once: `on_head` and `on_data` in one."""
         ...
 
     def on_failure(self, error: UpstreamFailedError) -> None:

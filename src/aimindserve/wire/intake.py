@@ -13,13 +13,13 @@ from typing import Any, cast
 
 import httptools
 
-from aimindserve.wire.body import Body
+from aimindserve.wire.body import Body, WholeBody
 from aimindserve.wire.errors import BodyTooLargeError
 from aimindserve.wire.framing import RefusedError, body_length, clean_target, expects_continue
 from aimindserve.wire.headers import Field
 from aimindserve.wire.limits import Limits
 from aimindserve.wire.memo import HeadMemo
-from aimindserve.wire.request import Channel, Request
+from aimindserve.wire.request import Channel, Request, RequestHead
 
 
 class Phase(Enum):
@@ -30,7 +30,7 @@ class Phase(Enum):
     BODY = "body"
 
 
-_IDLE = Phase.IDLE  # an enum's members are found slowly by their class
+IDLE = Phase.IDLE  # an enum's members are found slowly by their class
 
 
 class Intake:
@@ -40,7 +40,6 @@ class Intake:
         "_channel",
         "_fields",
         "_junk",
-        "_length_at",
         "_limits",
         "_mark",
         "_memo",
@@ -77,22 +76,32 @@ class Intake:
         and unfinished fields, which llhttp keeps to itself without limit."""
         self._skip = False
         self._mark = (now, 0)
-        self._memo = HeadMemo[Request]()
-        self._length_at = 0
+        self._memo = HeadMemo[RequestHead]()
+
+    def again(self, data: bytes) -> Request | None:
+        """The request that `data` is if it has the head of the last one and all of its body, and
+        nothing came between; None: `feed` it."""
+        memo = self._memo
+        head = memo.made
+        if head is None or self.phase is not IDLE or self.ready:
+            return None
+        length = memo.match(data)
+        limit = self._limits.body_bytes
+        if length < 0 or length > limit:
+            return None
+        return Request(self._channel, head, WholeBody(data[memo.start :], limit))
 
     def feed(self, data: bytes, now: float) -> None:
         """Take in what was read. Raises RefusedError: parse nothing more after it."""
         self._now = now
-        fresh = self.phase is _IDLE
+        fresh = self.phase is IDLE
         if fresh:
-            if self._memo.made is not None and self._again(data, self._memo.made):
-                return
             self._begin()
         self._junk += len(data)
         self._parse(data)
-        if fresh and self.phase is _IDLE and len(self.ready) == 1:
+        if fresh and self.phase is IDLE and len(self.ready) == 1:
             self._remember(data, self.ready[0])
-        if self._junk > self._limits.head_bytes and self.phase is not _IDLE:
+        if self._junk > self._limits.head_bytes and self.phase is not IDLE:
             raise RefusedError(
                 431 if self.phase is Phase.HEAD else 400, "The header fields are too large."
             )
@@ -100,7 +109,7 @@ class Intake:
     def close(self) -> None:
         """Break the cycle between the parser and this object."""
         self._parser = None
-        self._memo = HeadMemo[Request]()
+        self._memo = HeadMemo[RequestHead]()
 
     def mark_body(self, now: float) -> None:
         """Measure the rate of the body from here on."""
@@ -123,7 +132,7 @@ class Intake:
     # llhttp's callbacks
 
     def on_url(self, url: bytes) -> None:
-        if self.phase is _IDLE:  # sent ahead, in one piece with the request before
+        if self.phase is IDLE:  # sent ahead, in one piece with the request before
             self._begin()
         self._url += url
         if len(self._url) > self._limits.target_bytes:
@@ -153,12 +162,19 @@ class Intake:
             raise RefusedError(413, f"The body is larger than {limits.body_bytes} bytes.")
         if len(self.ready) >= limits.pipelined:
             raise RefusedError(503, "Too many requests were sent ahead on this connection.")
-        request = Request(self._channel, method, clean_target(self._url), fields, index)
-        request.peer = self.peer
-        request.scheme = self.scheme
-        request.http_1_0 = http_1_0
-        request.keep_alive = parser.should_keep_alive()
-        request.body = Body(self._channel, length, limits)
+        if b"content-length" in index:
+            fields.remove((b"content-length", index.pop(b"content-length")))
+        head = RequestHead(
+            method,
+            clean_target(self._url),
+            fields,
+            index,
+            self.peer,
+            self.scheme,
+            http_1_0,
+            parser.should_keep_alive(),
+        )
+        request = Request(self._channel, head, Body(self._channel, length, limits))
         self._url, self._fields, self._junk = b"", [], 0
         self.incoming = request
         self.ready.append(request)
@@ -181,40 +197,13 @@ class Intake:
 
     # Inside
 
-    def _again(self, data: bytes, last: Request) -> bool:
-        """Whether `data` is one request with the head of the last one; then it is ready."""
-        digits = self._memo.match(data)
-        if digits is None or len(self.ready) >= self._limits.pipelined:
-            return False
-        length, limits = int(digits), self._limits
-        if length > limits.body_bytes:
-            return False
-        fields, index = last.headers, last.index
-        if digits != index[b"content-length"]:
-            fields, index = fields.copy(), index.copy()
-            index[b"content-length"] = digits
-            fields[self._length_at] = (b"content-length", digits)
-        request = Request(self._channel, last.method, last.target, fields, index)
-        request.peer = self.peer
-        request.scheme = self.scheme
-        request.body = body = Body(self._channel, length, limits)
-        body.fill(data[self._memo.start :])
-        self.since = self._now
-        self.ready.append(request)
-        return True
-
     def _remember(self, data: bytes, request: Request) -> None:
         """`data` was exactly `request`: perhaps its head comes again."""
-        if not request.keep_alive or request.http_1_0 or not request.body.length:
+        head = request.head
+        if not head.keep_alive or head.http_1_0 or not request.body.length:
             return
-        if b"expect" in request.index or b"upgrade" in request.index:
-            return
-        head = Request(
-            self._channel, request.method, request.target, request.headers, request.index
-        )
-        names = [name for name, _ in head.headers]
-        self._length_at = names.index(b"content-length")
-        self._memo.remember(data, head)
+        if b"expect" not in head.index and b"upgrade" not in head.index:
+            self._memo.remember(data, head)
 
     def _begin(self) -> None:
         self.phase = Phase.HEAD
@@ -261,7 +250,7 @@ class Intake:
 
     def _complete(self, request: Request) -> None:
         self.incoming = None
-        self.phase = _IDLE
+        self.phase = IDLE
         self.since = self._now
         self._junk = 0
         if self._fields:  # trailers, which nobody needs

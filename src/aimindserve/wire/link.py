@@ -89,12 +89,9 @@ class Link(asyncio.Protocol):
             self.close()
             return
         fresh = not self._head_bytes
+        if fresh and self._memo.made is not None and self._again(data, self._memo.made, exchange):
+            return
         self._head_bytes += len(data)
-        if fresh and self._memo.made is not None:
-            known = self._again(data, self._memo.made, exchange)
-            if known is not None:
-                self._deliver(exchange, known)
-                return
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
@@ -186,23 +183,22 @@ class Link(asyncio.Protocol):
 
     # What exchanges and the pool call
 
-    @property
-    def usable(self) -> bool:
-        """Whether a request could be sent."""
-        return self._transport is not None and not self._transport.is_closing()
-
-    def carry(self, exchange: Exchange) -> None:
-        """Send `exchange`'s request; its answer is told to it."""
+    def carry(self, exchange: Exchange) -> bool:
+        """Send `exchange`'s request; its answer is told to it. False when this connection is
+        closed: nothing has been sent."""
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return False
         self._exchange = exchange
         exchange.link = self
         self._drop = exchange.drop
         self.used += 1
         self.began_at = self._owner.now
         body = exchange.body
-        if self._transport is not None:
-            self._transport.write(exchange.head + body if body else exchange.head)
+        transport.write(exchange.head + body if body else exchange.head)
         if body is None and exchange.on_drain is not None and not self.write_paused:
             exchange.on_drain()
+        return True
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
@@ -244,27 +240,30 @@ class Link(asyncio.Protocol):
 
     # Inside
 
-    def _again(self, data: bytes, last: _Made, exchange: Exchange) -> Head | None:
-        """The head when `data` is one whole answer with the head of the last one."""
+    def _again(self, data: bytes, last: _Made, exchange: Exchange) -> bool:
+        """Deliver `data` if it is one whole answer with the head of the last one."""
         head, drop = last
         if drop is not exchange.drop or exchange.bodyless_answer:
-            return None
-        digits = self._memo.match(data)
-        if digits is None:
-            return None
-        self._news = self._keep = self._complete = True
-        self._pieces = [data[self._memo.start :]]
-        if digits == head.index[b"content-length"]:
-            return head
-        index = head.index.copy()
-        index[b"content-length"] = digits
-        return Head(head.status, head.reason, head.lines, index, int(digits), head.text)
+            return False
+        memo = self._memo
+        length = memo.match(data)
+        if length < 0:
+            return False
+        if length != head.length:
+            index = {**head.index, b"content-length": b"%d" % length}
+            head = Head(head.status, head.reason, head.lines, index, length, head.text)
+        self._keep = True
+        self._release(exchange)
+        exchange.answer.on_whole(head, data[memo.start :])
+        return True
 
     def _deliver(self, exchange: Exchange, head: Head) -> None:
         """Tell the exchange's owner what this read brought: head, data, end."""
         answer, news, pieces, ended = exchange.answer, self._news, self._pieces, self._complete
         self._news = False
         if ended:
+            self._head, self._head_bytes, self._complete = None, 0, False
+            self._lines, self._index, self._pieces, self._reason = [], {}, [], b""
             self._release(exchange)
         elif pieces:
             self._pieces = []
@@ -277,14 +276,10 @@ class Link(asyncio.Protocol):
 
     def _release(self, exchange: Exchange) -> None:
         """The exchange is over: be ready for the next one."""
-        reusable = self._keep and exchange.body_ended
-        self._exchange = exchange.link = self._head = None
-        self._head_bytes = 0
-        self._lines, self._index, self._pieces, self._reason = [], {}, [], b""
-        self._complete = False
+        self._exchange = exchange.link = None
         if not self._reading:
             self.resume()
-        if reusable:
+        if self._keep and exchange.body_ended:
             self._owner.idle(self)
         elif self._transport is not None:
             self._transport.abort()

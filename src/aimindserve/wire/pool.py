@@ -31,12 +31,10 @@ class Pool:
         """Send `exchange` to `origin`; its answer is told what comes back. Must run in the event
         loop. A failure to connect is told through `answer.on_failure`, never raised.
         A streamed body always gets a fresh connection: it could not be sent again."""
-        idle = self._idle.get(origin)
         if exchange.body is not None:
+            idle = self._idle.get(origin)
             while idle:
-                link = idle.pop()
-                if link.usable:
-                    link.carry(exchange)
+                if idle.pop().carry(exchange):
                     return
         self._connect(origin, exchange)
 
@@ -136,8 +134,9 @@ class Pool:
             _watch_over(transport)
         if exchange.cancelled:
             self.idle(link)
-        else:
-            link.carry(exchange)
+        elif not link.carry(exchange):
+            error = UpstreamFailedError(Failure.CONNECT, f"{origin}: closed as soon as it was open")
+            exchange.answer.on_failure(error)
 
     async def _sweep(self) -> None:
         while True:

@@ -87,7 +87,7 @@ class Relay:
     def send(self, origin: Origin, head: bytes, body: bytes | None) -> Exchange:
         """Ask `origin`; its answer goes to the client. `body` None: streamed by the caller."""
         exchange = self._exchange = Exchange(head, body, self, self._drop)
-        if self._request.method == "HEAD":
+        if self._request.head.method == "HEAD":
             exchange.bodyless_answer = True
         self._pool.send(origin, exchange)
         return exchange
@@ -128,6 +128,15 @@ class Relay:
         else:
             self._request.send(data, False)
             self._owner.relay_data(data)
+
+    def on_whole(self, head: Head, data: bytes) -> None:
+        owner = self._owner
+        self._exchange = None
+        if owner.relay_head(head) is not None:
+            if not head.text:
+                head.text = _text_of(head)
+            self._request.answer(head.text, head.status, data)
+            owner.relay_done(data)
 
     def on_failure(self, error: UpstreamFailedError) -> None:
         self._exchange = self._head = self._held = None

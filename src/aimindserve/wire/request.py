@@ -6,7 +6,7 @@ Answer in one of three ways: `respond` (bytes), `start` + `write` + `finish` (a 
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aimindserve.wire.body import Body, Flow
@@ -14,7 +14,8 @@ from aimindserve.wire.errors import ClientGoneError
 from aimindserve.wire.headers import Field, encode_fields, status_line
 
 TEXT = b"text/plain; charset=utf-8"
-_LINE = b"\r\n"
+_BODYLESS = frozenset({204, 304})
+"""Answers that never have a body."""
 
 
 class Channel(Flow, Protocol):
@@ -25,13 +26,49 @@ class Channel(Flow, Protocol):
 
     def write(self, data: bytes) -> None: ...
 
-    def finished(self, request: "Request") -> None: ...
+    def complete(self, request: "Request", data: bytes) -> None:
+        """Write `data`, the last of the answer to `request`, and go on to the next."""
+        ...
 
     def cut(self) -> None: ...
 
     def may_keep_alive(self) -> bool: ...
 
     async def drain(self) -> None: ...
+
+
+@dataclass(slots=True, eq=False)
+class RequestHead:
+    """What the head of a request says; for reading only.
+
+    A client that sends the same head again, which kept-alive clients do, gets the same object
+    again: what a handler made of a head can be kept with it, in `note`.
+    """
+
+    method: str
+    target: str
+    """Path and query as sent, always beginning with "/"; nothing is decoded."""
+    headers: list[Field]
+    """Lower-case names, in order; without content-length, which is `body.length`."""
+    index: dict[bytes, bytes]
+    """`headers` by name; of fields that came more than once, the last."""
+    peer: str = ""
+    """The client's address; empty on a unix socket."""
+    scheme: str = ""
+    http_1_0: bool = False
+    keep_alive: bool = True
+    """Whether the client would send more on this connection."""
+    path: str = field(init=False)
+    query: str = field(init=False)
+    plain: bool = field(init=False)
+    """Whether an answer may simply be a head, its length and that much body, on a connection that
+    stays."""
+    note: object = None
+    """Whatever the handler wants to remember about this head."""
+
+    def __post_init__(self) -> None:
+        self.path, _, self.query = self.target.partition("?")
+        self.plain = self.keep_alive and not self.http_1_0 and self.method != "HEAD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,62 +82,37 @@ class Reply:
 
 
 class Request:
-    """Method, target, headers (lower-case names, in order), body, and the answer.
-
-    `target` is the path with its query as sent, always beginning with "/"; nothing is decoded.
-    `headers` and `index` are for reading only.
-    `peer` is the client's address, empty on a unix socket. `extra` is written into the head of
-    whatever answer follows: encoded header lines, for fields that every answer needs.
-    """
+    """A head, a body, and the way to answer. `extra` is written into the head of whatever answer
+    follows: encoded header lines, for fields that every answer needs."""
 
     __slots__ = (
         "_bodyless",
         "_channel",
         "_chunked",
-        "_head",
+        "_unsent",
         "body",
         "ended",
         "extra",
-        "headers",
-        "http_1_0",
-        "index",
+        "head",
         "keep_alive",
-        "method",
         "on_disconnect",
         "on_drain",
         "on_pressure",
-        "path",
-        "peer",
-        "query",
-        "scheme",
         "started",
-        "target",
     )
 
-    def __init__(
-        self,
-        channel: Channel,
-        method: str,
-        target: str,
-        headers: list[Field],
-        index: dict[bytes, bytes],
-    ) -> None:
+    def __init__(self, channel: Channel, head: RequestHead, body: Body) -> None:
         self._channel = channel
-        self.method = method
-        self.target = target
-        self.path, _, self.query = target.partition("?")
-        self.headers = headers
-        self.index = index
-        """`headers` by name; of fields that came more than once, the last."""
-        self.body: Body
-        self.peer = self.scheme = ""
-        self.keep_alive = True
-        self.http_1_0 = self._chunked = self._bodyless = False
+        self.head = head
+        self.body = body
+        self.keep_alive = head.keep_alive
+        self._chunked = self._bodyless = False
         self.started = False
         """The head of the answer is on its way; its status can no longer change."""
         self.ended = False
         """The answer is complete, or the client is gone."""
-        self.extra = self._head = b""
+        self.extra = self._unsent = b""
+        """`_unsent`: the head of the answer, until it is written with the first of the body."""
         self.on_disconnect: Callable[[], object] | None = None
         """Called once when the client is gone before the answer was complete."""
         self.on_pressure: Callable[[], None] | None = None
@@ -113,9 +125,41 @@ class Request:
         """The connection it came by."""
         return self._channel
 
+    @property
+    def method(self) -> str:
+        return self.head.method
+
+    @property
+    def target(self) -> str:
+        return self.head.target
+
+    @property
+    def path(self) -> str:
+        return self.head.path
+
+    @property
+    def query(self) -> str:
+        return self.head.query
+
+    @property
+    def headers(self) -> list[Field]:
+        return self.head.headers
+
+    @property
+    def index(self) -> dict[bytes, bytes]:
+        return self.head.index
+
+    @property
+    def peer(self) -> str:
+        return self.head.peer
+
+    @property
+    def scheme(self) -> str:
+        return self.head.scheme
+
     def header(self, name: bytes) -> bytes | None:
         """The field called `name` (lower case); the last one if it came more than once."""
-        return self.index.get(name)
+        return self.head.index.get(name)
 
     def respond(
         self,
@@ -171,50 +215,65 @@ class Request:
         if self.started:
             raise RuntimeError("an answer to this request has begun already")
         self.started = True
-        self._bodyless = self.method == "HEAD" or status in {204, 304}
+        http_1_0 = self.head.http_1_0
+        self._bodyless = self.head.method == "HEAD" or status in _BODYLESS
         if not self._channel.may_keep_alive():
             self.keep_alive = False
-        if length is not None and self.keep_alive and not self.http_1_0 and status != 204:
-            self._head = b"".join(
-                (head, b"content-length: ", str(length).encode(), _LINE, self.extra, _LINE)
-            )
-            return
         if length is not None:
             framing = b"" if status == 204 else b"content-length: %d\r\n" % length
-        elif self.http_1_0:
+        elif http_1_0:
             framing, self.keep_alive = b"", False
         else:
             framing, self._chunked = b"transfer-encoding: chunked\r\n", not self._bodyless
         if not self.keep_alive:
             framing += b"connection: close\r\n"
-        elif self.http_1_0:
+        elif http_1_0:
             framing += b"connection: keep-alive\r\n"
-        self._head = b"%b%b%b\r\n" % (head, framing, self.extra)
+        self._unsent = b"%b%b%b\r\n" % (head, framing, self.extra)
+
+    def answer(self, head: bytes, status: int, body: bytes) -> None:
+        """A whole answer in one step: `prepare` and `send`, for relays."""
+        if self.ended:
+            return
+        if (
+            self.started
+            or not (self.head.plain and self.keep_alive)
+            or status in _BODYLESS
+            or not self._channel.may_keep_alive()
+        ):
+            self.prepare(head, status, len(body))
+            self.send(body, True)
+            return
+        self.started = self.ended = True
+        self.on_disconnect = None
+        self._channel.complete(
+            self, b"%bcontent-length: %d\r\n%b\r\n%b" % (head, len(body), self.extra, body)
+        )
 
     def send(self, data: bytes, ended: bool) -> None:
         """Write `data`, with the head before it if that is still to come; `ended` ends the body."""
         if self.ended:
             return
-        head = self._head
+        head = self._unsent
         if self._bodyless:
             data = b""
         elif self._chunked:
             data = _chunks(data, ended)
         if head:
             data = head + data
-            self._head = b""
-        if data:
-            self._channel.write(data)
+            self._unsent = b""
         if ended:
             self.ended = True
             # what these hold would otherwise live on in a cycle until the next collection
             self.on_disconnect = self.on_pressure = self.on_drain = None
-            self._channel.finished(self)
+            self._channel.complete(self, data)
+        elif data:
+            self._channel.write(data)
 
     @property
     def open_ended(self) -> bool:
         """Whether the answer that has begun may still grow: its length was not declared."""
-        return self._chunked or (self.http_1_0 and not self.keep_alive)
+        return self._chunked or (self.head.http_1_0 and not self.keep_alive)
 
     def ask_for_body(self) -> None:
         """Called when somebody begins to read a body whose client waits for 100 Continue."""

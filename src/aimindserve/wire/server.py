@@ -20,7 +20,7 @@ from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.wire.connection import Connection, ErrorReply, Handler, Shared, plain_error
 from aimindserve.wire.errors import BodyBrokenError, BodyTooLargeError, ClientGoneError
 from aimindserve.wire.limits import Limits
-from aimindserve.wire.request import Reply, Request
+from aimindserve.wire.request import Reply, Request, RequestHead
 
 __all__ = [
     "BodyBrokenError",
@@ -31,6 +31,7 @@ __all__ = [
     "Limits",
     "Reply",
     "Request",
+    "RequestHead",
     "Server",
     "ServerConfig",
     "serve",

@@ -17,6 +17,7 @@ import pytest
 
 from aimindserve.core.errors import SettingsError, StorageFullError, StoreUnavailableError
 from aimindserve.resources.user import UserSpec
+from aimindserve.store._schema import SCHEMA
 from aimindserve.store.base import Bookmark, Change, ChangeType, Write
 from aimindserve.store.urls import backing_for
 from contract.store.places import Place, ask, at, child_environment, draft, opened, place
@@ -237,7 +238,7 @@ def test_a_database_newer_than_the_program_is_refused(database: Place) -> None:
         with pytest.raises(SettingsError, match="0099") as refused:
             await database.backing().open()
         assert "newer" in refused.value.hint
-        await _pretend_schema(database, "0002")
+        await _pretend_schema(database, SCHEMA[-1])
         async with opened(database) as store:
             assert store.find("user", "ada") is not None, "nothing was touched"
 

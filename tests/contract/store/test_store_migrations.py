@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Text, create_engine, event
 from aimindserve.kit.clock import SystemClock
 from aimindserve.store import _migrate
 from aimindserve.store._schema import SCHEMA, metadata
+from aimindserve.store.records.audit import AuditEntry, audit
 from aimindserve.store.records.events import Event, events
 from aimindserve.store.sql import SqlBacking
 from contract.store.places import Place, ask, child_environment, draft, opened, place
@@ -115,6 +116,28 @@ def test_an_older_schema_is_migrated_with_its_rows(database: Place) -> None:
 
     asyncio.run(run())
     assert on(database, _migrate.version, differences, migrated=True) == [SCHEMA[-1], []]
+
+
+def test_audit_entries_of_an_older_schema_stay(database: Place) -> None:
+    on(database, to("0002"))
+    on(database, _insert_entry)
+
+    async def run() -> None:
+        backing = database.backing()
+        await backing.open()
+        trail = audit(backing, SystemClock())
+        trail.append(AuditEntry(2.0, "ada", "", "delete", "deployment", "n", "ok", id="x"))
+        assert [(found.name, found.id) for found in await trail.query()] == [("n", "x"), ("m", "")]
+        await backing.close()
+
+    asyncio.run(run())
+
+
+def _insert_entry(connection: Connection) -> None:
+    connection.exec_driver_sql(
+        "INSERT INTO audit (time, actor, client, action, kind, name, outcome)"
+        " VALUES (1.0, 'ada', '', 'create', 'deployment', 'm', 'ok')"
+    )
 
 
 def _insert_row(connection: Connection) -> None:

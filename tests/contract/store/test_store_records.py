@@ -1,10 +1,21 @@
-"""Append-only records on every backing: in order, found by their columns, never too many."""
+"""Records on every backing: in order, found by their columns, never too many."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from typing import cast
 
+import pytest
+
+from aimindserve.core.errors import StoreUnavailableError
 from aimindserve.store.base import Backing
-from aimindserve.store.records._record import QUEUE_MAX, RecordKind, Records
+from aimindserve.store.records._record import (
+    QUEUE_MAX,
+    RecordKeeper,
+    RecordKind,
+    RecordRow,
+    Records,
+)
 from aimindserve.store.records.audit import AuditEntry, audit
 from aimindserve.store.records.events import Event, events
 from contract.store.places import FastClock, Place
@@ -23,7 +34,8 @@ def on(rows: Place, test: Callable[[Backing], Awaitable[None]]) -> None:
 
 
 def event(at: float, name: str = "m", code: str = "placed") -> Event:
-    return Event(at, "instance", name, code, {"worker": "gpu-07", "bytes": 5}, "scheduling")
+    params = {"worker": "gpu-07", "bytes": 5}
+    return Event(at, "instance", name, code, "no_fit", params, first_time=at, id=f"{name}-{at}")
 
 
 def test_records_come_back_newest_first(rows: Place) -> None:
@@ -35,7 +47,9 @@ def test_records_come_back_newest_first(rows: Place) -> None:
         trail = audit(backing, FastClock())
         entry = AuditEntry(1.0, "ada", "10.0.0.1", "delete", "deployment", "m", "ok")
         trail.append(entry)
-        assert await trail.query() == [entry]
+        [found] = await trail.query()
+        assert found.id
+        assert replace(found, id="") == entry
 
     on(rows, test)
 
@@ -50,6 +64,54 @@ def test_records_are_found_by_column_and_time(rows: Place) -> None:
         assert [record.time for record in await log.query(code="ready", limit=2)] == [19, 18]
         assert await log.query(kind="deployment") == []
         assert await log.query(name="M1") == [], "case counts on every database"
+        assert [record.time for record in await log.query(limit=3, offset=2)] == [17, 16, 15]
+        assert await log.count() == 20
+        assert await log.count(name="m1", since=3.0, before=15.0) == 6
+
+    on(rows, test)
+
+
+def test_a_record_that_is_written_again_takes_the_place_of_the_earlier(rows: Place) -> None:
+    async def test(backing: Backing) -> None:
+        log = events(backing, FastClock())
+        for at, count in ((1.0, 1), (2.0, 1), (3.0, 2)):
+            log.append(replace(event(at), count=count, id="same" if at != 2.0 else "other"))
+            await log.flush()
+        assert [(found.id, found.count) for found in await log.query()] == [
+            ("same", 2),
+            ("other", 1),
+        ]
+        log.append(replace(event(4.0), count=3, id="same"))
+        log.append(replace(event(5.0), count=4, id="same"))
+        assert [found.count for found in await log.query()] == [4, 1], "in one batch, too"
+        assert await log.count() == 2
+
+    on(rows, test)
+
+
+def test_a_batch_whose_outcome_was_unknown_is_there_once(rows: Place) -> None:
+    """The connection broke after the commit: the batch is written again, as it must be."""
+
+    class Broken:
+        def __init__(self, backing: RecordKeeper) -> None:
+            self.find_records = backing.find_records
+            self.count_records = backing.count_records
+            self.trim_records = backing.trim_records
+            self._add, self.breaks = backing.add_records, True
+
+        async def add_records(self, table: str, rows: Sequence[RecordRow]) -> None:
+            await self._add(table, rows)
+            if self.breaks:
+                self.breaks = False
+                raise StoreUnavailableError("The answer was lost.")
+
+    async def test(backing: Backing) -> None:
+        trail = audit(Broken(cast("RecordKeeper", backing)), FastClock())
+        for name in ("a", "b"):
+            trail.append(AuditEntry(1.0, "ada", "10.0.0.1", "delete", "deployment", name, "ok"))
+        with pytest.raises(StoreUnavailableError):
+            await trail.flush()
+        assert [found.name for found in await trail.query()] == ["b", "a"]
 
     on(rows, test)
 
@@ -62,7 +124,9 @@ def test_strange_texts_do_not_break_the_log(rows: Place) -> None:
         assert found.name.startswith("a\N{REPLACEMENT CHARACTER}b")
         assert len(found.name) == 255
         assert await log.query(name="a\x00b\ud800' OR 1=1 --" + "é" * 300) == [found]
-        log.append(Event(2.0, "k", "n", "c", {"text": "\x00 艾达 🚀", "deep": [1, {"a": None}]}))
+        log.append(
+            Event(2.0, "k", "n", "c", "", {"text": "\x00 艾达 🚀", "deep": [1, {"a": None}]})
+        )
         assert (await log.query(kind="k"))[0].params == {
             "text": "\x00 艾达 🚀",
             "deep": [1, {"a": None}],

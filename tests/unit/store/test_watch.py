@@ -10,9 +10,10 @@ from aimindserve.store._watch import Hub, Watch
 from aimindserve.store.base import Bookmark, Change, ChangeType, Resync, WatchEvent
 
 
-def change(revision: int, kind: str = "user") -> Change:
+def change(revision: int, kind: str = "user", size_bytes: int = 0) -> Change:
     meta = Metadata(name="ada", id="i", revision=revision)
-    return Change(revision, ChangeType.MODIFIED, Resource(kind, meta, UserSpec(), UserStatus()))
+    resource = Resource(kind, meta, UserSpec(), UserStatus())
+    return Change(revision, ChangeType.MODIFIED, resource, size_bytes)
 
 
 async def nothing_older(_since: int) -> tuple[int, Sequence[Change]] | None:
@@ -129,3 +130,19 @@ def test_a_watcher_that_was_dropped_is_fed_no_longer() -> None:
     assert len(hub._watchers) == 0
     hub.publish(change(1))
     assert drain(kept) == []
+
+
+def test_a_few_large_changes_fill_the_buffer_too() -> None:
+    async def run() -> None:
+        hub = Hub(nothing_older, buffer_bytes_max=100)
+        slow, quick = hub.watch(["user"], None), hub.watch(["user"], None)
+        for revision in (1, 2):
+            hub.publish(change(revision, size_bytes=50))
+        assert revisions(await drained(quick)) == [1, 2]
+        hub.publish(change(3, size_bytes=1))
+        assert await drained(slow) == [Resync(3)]
+        assert revisions(await drained(quick)) == [3], "what was read is not counted any more"
+        hub.publish(change(4, size_bytes=500))
+        assert revisions(await drained(quick)) == [4], "one too large for the buffer passes alone"
+
+    asyncio.run(run())

@@ -44,6 +44,10 @@ class Answer:
         self.data += data
         self.ended = ended
 
+    def on_whole(self, head, data):
+        self.on_head(head)
+        self.on_data(data, True)
+
     def on_failure(self, error):
         self.failures.append(error.kind)
 

@@ -19,11 +19,18 @@ def create_table_once(name: str, *columns: "sa.schema.SchemaItem") -> None:
         op.create_table(name, *columns, **TEXT_OPTIONS)
 
 
-def create_index_once(name: str, table: str, columns: list[str]) -> None:
+def create_index_once(name: str, table: str, columns: list[str], *, unique: bool = False) -> None:
     """Create an index unless it is there."""
     present = {index["name"] for index in sa.inspect(op.get_bind()).get_indexes(table)}
     if name not in present:
-        op.create_index(name, table, columns)
+        op.create_index(name, table, columns, unique=unique)
+
+
+def add_column_once(table: str, column: "sa.Column[Any]") -> None:
+    """Add a column unless it is there."""
+    present = {each["name"] for each in sa.inspect(op.get_bind()).get_columns(table)}
+    if column.name not in present:
+        op.add_column(table, column)
 
 
 def long_text() -> Any:

@@ -1,23 +1,26 @@
-"""Append-only facts: how they are appended without waiting, written in batches, and found again.
+"""Facts on record: how they are appended without waiting, written in batches, and found again.
 
-    append ─▶ bounded queue ─▶ every second, or when a batch is full ─▶ one transaction
+    append ─▶ bounded queue ─▶ within a second ─▶ one transaction
                  full: the oldest go first, counted and logged
 
 A record kind is one file: a frozen dataclass and a `RecordKind`. This file knows no record kind and
-no database; a keeper that fails gets the same batch again, so that a record may be there twice
-after an outage, and is lost only when the queue overflows or the process is killed within a second.
+no database. Each record has an id, and one that is written again takes the place of the earlier: so
+a batch may be repeated after an outage whose outcome nobody knows, and a record that counts may be
+brought up to date. A record is lost only when the queue overflows or the process is killed within
+that second.
 """
 
 import asyncio
 import json
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from aimindserve.core.errors import StorageFullError, StoreUnavailableError
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
+from aimindserve.kit.secrets import new_id
 from aimindserve.kit.tasks import TaskSupervisor
 
 if TYPE_CHECKING:
@@ -43,7 +46,8 @@ class RecordKind(Generic[R]):
 
     table: str
     record: type[R]
-    """Fields are str (cut at 255 characters), float, int or Mapping; one is `time`, in seconds."""
+    """Fields are str (cut at 255 characters), float, int or Mapping; one is `time`, in seconds, and
+    one `id`, which may be empty until the record is appended."""
     kept: int
     """How many of the newest records stay."""
 
@@ -56,13 +60,15 @@ class RecordKind(Generic[R]):
 
 @dataclass(frozen=True, slots=True)
 class RecordQuery:
-    """Which records to find: `since` <= time < `before`, and every column of `where` equal."""
+    """Which records to find: `since` <= time < `before`, and every column of `where` equal; of
+    these, newest first, `limit` after the first `offset`."""
 
     table: str
     where: Mapping[str, str] = field(default_factory=dict[str, str])
     since: float | None = None
     before: float | None = None
     limit: int = 100
+    offset: int = 0
 
     def matches(self, row: RecordRow) -> bool:
         """Whether a row is wanted."""
@@ -77,11 +83,15 @@ class RecordKeeper(Protocol):
     """The part of a backing that keeps records; every backing has it."""
 
     async def add_records(self, table: str, rows: Sequence[RecordRow]) -> None:
-        """Append records, all or none."""
+        """Append records, all or none; those whose id is there already replace it. No id twice."""
         ...
 
     async def find_records(self, query: RecordQuery) -> Sequence[RecordRow]:
         """The newest records that match, newest first."""
+        ...
+
+    async def count_records(self, query: RecordQuery) -> int:
+        """How many records match, whatever its limit and offset."""
         ...
 
     async def trim_records(self, table: str, keep: int) -> None:
@@ -92,13 +102,22 @@ class RecordKeeper(Protocol):
 class Records(Generic[R]):
     """The records of one kind; open it after its backing and close it before."""
 
-    def __init__(self, kind: RecordKind[R], keeper: RecordKeeper, clock: Clock) -> None:
+    def __init__(
+        self,
+        kind: RecordKind[R],
+        keeper: RecordKeeper,
+        clock: Clock,
+        ids: Callable[[], str] = new_id,
+    ) -> None:
+        """`ids` gives a new id."""
         self._kind = kind
         self._keeper = keeper
         self._clock = clock
+        self._ids = ids
         self._tasks = TaskSupervisor(clock)
         self._queue: deque[RecordRow] = deque()
         self._writing = asyncio.Lock()
+        self._appended = asyncio.Event()
         self._since_trim = 0
         self.dropped = 0
         """How many records were lost because the queue was full."""
@@ -115,6 +134,10 @@ class Records(Generic[R]):
             log.error(
                 "records.lost", table=self._kind.table, count=len(self._queue), why=str(error)
             )
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop writing and leave what is queued, as a killed process does."""
         await self._tasks.aclose()
 
     def append(self, record: R) -> None:
@@ -124,7 +147,9 @@ class Records(Generic[R]):
             if self.dropped % BATCH_MAX == 0:
                 log.error("records.dropped", table=self._kind.table, count=self.dropped + 1)
             self.dropped += 1
-        self._queue.append(_to_row(record))
+        row = _to_row(record)
+        self._queue.append(row if row["id"] else {**row, "id": self._ids()})
+        self._appended.set()
 
     async def query(
         self,
@@ -132,20 +157,24 @@ class Records(Generic[R]):
         since: float | None = None,
         before: float | None = None,
         limit: int = 100,
+        offset: int = 0,
         **where: str | None,
     ) -> Sequence[R]:
         """The newest records with `since` <= time < `before` and the given columns, newest first,
         including those appended just now. Raises StoreUnavailableError, StorageFullError."""
-        unknown = sorted(where.keys() - self._kind.columns.keys())
-        if unknown:
-            raise TypeError(f"{self._kind.table} has no column {', '.join(unknown)}")
+        query = self._asked(since, before, where)
+        query = replace(query, limit=max(1, min(limit, LIMIT_MAX)), offset=max(0, offset))
         await self.flush()
-        wanted = {name: _clean(text) for name, text in where.items() if text is not None}
-        limit = max(1, min(limit, LIMIT_MAX))
-        rows = await self._keeper.find_records(
-            RecordQuery(self._kind.table, wanted, since, before, limit)
-        )
+        rows = await self._keeper.find_records(query)
         return [_from_row(self._kind, row) for row in rows]
+
+    async def count(
+        self, *, since: float | None = None, before: float | None = None, **where: str | None
+    ) -> int:
+        """How many records `query` would find without a limit; raises as it does."""
+        query = self._asked(since, before, where)
+        await self.flush()
+        return await self._keeper.count_records(query)
 
     async def flush(self) -> None:
         """Write everything queued; raises StoreUnavailableError, StorageFullError."""
@@ -153,7 +182,7 @@ class Records(Generic[R]):
             while self._queue:
                 batch = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
                 try:
-                    await self._keeper.add_records(self._kind.table, batch)
+                    await self._keeper.add_records(self._kind.table, _each_once(batch))
                 except BaseException:
                     self._put_back(batch)
                     raise
@@ -161,6 +190,15 @@ class Records(Generic[R]):
             if self._since_trim >= TRIM_EVERY:
                 await self._keeper.trim_records(self._kind.table, self._kind.kept)
                 self._since_trim = 0
+
+    def _asked(
+        self, since: float | None, before: float | None, where: Mapping[str, str | None]
+    ) -> RecordQuery:
+        unknown = sorted(where.keys() - self._kind.columns.keys())
+        if unknown:
+            raise TypeError(f"{self._kind.table} has no column {', '.join(unknown)}")
+        wanted = {name: _clean(text) for name, text in where.items() if text is not None}
+        return RecordQuery(self._kind.table, wanted, since, before)
 
     def _put_back(self, batch: Iterable[RecordRow]) -> None:
         for row in reversed(list(batch)):
@@ -172,6 +210,9 @@ class Records(Generic[R]):
     async def _write_on(self) -> None:
         away = False
         while True:
+            if not self._queue:
+                self._appended.clear()
+                await self._appended.wait()
             await self._clock.sleep(FLUSH_EVERY_S)
             try:
                 await self.flush()
@@ -203,7 +244,21 @@ def _clean(text: str) -> str:
 
 def _from_row(kind: RecordKind[R], row: RecordRow) -> R:
     values = {
-        name: json.loads(row[name]) if column == "json" else row[name]
+        name: json.loads(row[name]) if column == "json" else _known(row[name])
         for name, column in kind.columns.items()
     }
     return kind.record(**values)
+
+
+def _each_once(batch: Iterable[RecordRow]) -> Sequence[RecordRow]:
+    """The last row of each id, in the order of those."""
+    newest: dict[str, RecordRow] = {}
+    for row in batch:
+        newest.pop(row["id"], None)
+        newest[row["id"]] = row
+    return list(newest.values())
+
+
+def _known(value: Any) -> Any:
+    """What older programs wrote has no id."""
+    return "" if value is None else value

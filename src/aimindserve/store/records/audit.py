@@ -22,6 +22,7 @@ class AuditEntry:
     name: str
     outcome: str
     """`ok`, or the code of the error."""
+    id: str = ""
 
 
 AUDIT = RecordKind(table="audit", record=AuditEntry, kept=200_000)
