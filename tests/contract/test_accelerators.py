@@ -75,6 +75,10 @@ def test_a_captured_host_is_read_right(capture):
         fields = msgspec.to_builtins(device)
         for name in ("id", "type", "vendor"):
             fields.pop(name)
+        if fields["address"] is None:  # few have one
+            fields.pop("address")
+        if seen.processes is not None:
+            fields["processes"] = [list(process) for process in seen.processes]
         fields["used_bytes"] = seen.memory_used_bytes
         fields["utilization"] = seen.utilization
         fields["temperature_c"] = seen.temperature_c

@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from aimindserve.core.errors import AimsError, FormatError, NotFoundError, UnavailableError
+from aimindserve.core.errors import (
+    AimsError,
+    ForbiddenError,
+    FormatError,
+    NotFoundError,
+    UnavailableError,
+)
 from aimindserve.core.facts import ModelRef, SourceName
-from aimindserve.sources import pypi
+from aimindserve.sources import local, pypi
 from aimindserve.sources._all import sources
 
 WEIGHTS = b"GGUF" + os.urandom(3_000_000)
@@ -127,7 +133,8 @@ def test_links_are_followed_before_judging(tmp_path):
     (tmp_path / "good").write_bytes(b"x")
     (tmp_path / "link").symlink_to(tmp_path / "good")
     model = ModelRef(SourceName.LOCAL, path=str(tmp_path / "link"))
-    assert fetch(sources()["local"], model, "/") == str((tmp_path / "good").resolve())
+    # Kept as a link: only the link says what the file is called and what lies beside it.
+    assert fetch(sources()["local"], model, "/") == str(tmp_path / "link")
 
 
 def test_a_circle_of_links_is_missing(tmp_path):
@@ -157,6 +164,47 @@ def test_a_directory_means_its_first_model(tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     assert refusal(str(empty)).params["reason"] == "path_missing"
+
+
+def model_directory(folder):
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / ".cache").mkdir()
+    for name in ("config.json", "model.safetensors", "1_Pooling/config.json", ".cache/x.json"):
+        (folder / name).write_bytes(b"x")
+    (folder / "README.md").write_bytes(b"x" * 1000)
+    return folder
+
+
+def test_a_directory_with_a_configuration_is_a_model(tmp_path):
+    folder = model_directory(tmp_path / "m")
+    model = ModelRef(SourceName.LOCAL, path=str(folder))
+    assert fetch(sources()["local"], model, "/") == str(folder)
+    resolved = asyncio.run(sources()["local"].resolve(model))
+    assert (resolved.file_name, resolved.size_bytes) == ("m", 3)
+    assert set(local.parts(folder)) == {
+        "config.json", "model.safetensors", "1_Pooling/config.json"
+    }  # fmt: skip
+    (folder / "m.gguf").write_bytes(b"x")
+    assert fetch(sources()["local"], model, "/") == str(folder / "m.gguf")
+
+
+def test_links_of_a_hub_cache_are_followed_and_no_others(tmp_path):
+    folder = model_directory(tmp_path / "snapshots" / "1")
+    blob = tmp_path / "blob"
+    blob.write_bytes(b"1234567")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors").symlink_to("../../blob")
+    (folder / "gone.safetensors").symlink_to("../../none")
+    (folder / "loop.json").symlink_to("loop.json")
+    (folder / "up").symlink_to("..")
+    os.mkfifo(folder / "pipe.json")
+    found = local.parts(folder)
+    assert set(found) == {"config.json", "model.safetensors", "1_Pooling/config.json"}
+    assert found["model.safetensors"].path == blob.resolve()
+    assert found["model.safetensors"].size_bytes == 7
+    (folder / "tokenizer_config.json").symlink_to("/proc/self/environ")
+    with pytest.raises(ForbiddenError):
+        local.parts(folder)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

@@ -3,6 +3,7 @@
     --query-gpu=…  one line of CSV per GPU          (nvidia-smi --help-query-gpu)
     -L             names and UUIDs of MIG slices    (MIG user guide, "Device names")
     -q -x          memory of MIG slices             (nvsmi_device_v12.dtd)
+    --query-compute-apps=…  memory by process       (nvidia-smi --help-query-compute-apps)
 
 The tool answers `[N/A]` or `[Not Supported]` for what a device does not tell; such a value is
 missing here, never zero. A device whose memory nobody can tell is left out, except where the memory
@@ -11,7 +12,7 @@ is the machine's own (GB10, Jetson): then that is what it has.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aimindserve.accelerators.base import Host
 from aimindserve.core.device import Device, DeviceUsage
@@ -21,6 +22,7 @@ from aimindserve.kit.units import MIB
 
 TOOL = "nvidia-smi"
 TYPE = "cuda"
+_CSV = "--format=csv,noheader,nounits"
 DEVICES_MAX = 512
 _FIELDS: tuple[str, ...] = (
     "index",
@@ -81,8 +83,17 @@ class Nvidia:
         return [device for device, _ in _read(host)]
 
     def usage(self, host: Host) -> Mapping[DeviceId, DeviceUsage]:
-        """Memory and load of all of them."""
-        return {device.id: usage for device, usage in _read(host)}
+        """Memory and load of all of them; of whole GPUs also by process."""
+        found = _read(host)
+        held = _processes(host) if found else None
+        if held is None:
+            return {device.id: usage for device, usage in found}
+        return {
+            device.id: usage
+            if device.uuid is None or not device.uuid.startswith("GPU-")
+            else replace(usage, processes=held.get(device.uuid, ()))
+            for device, usage in found
+        }
 
     def expose(self, devices: Sequence[Device]) -> Exposure:
         """By UUID: indices change when a GPU drops off the bus, and do not name slices."""
@@ -162,7 +173,7 @@ def _query(host: Host) -> list[_Gpu]:
 
 
 def _ask(host: Host, names: Sequence[str]) -> str | None:
-    return host.run(TOOL, f"--query-gpu={','.join(names)}", "--format=csv,noheader,nounits")
+    return host.run(TOOL, f"--query-gpu={','.join(names)}", _CSV)
 
 
 def _gpu(line: Mapping[str, str]) -> _Gpu | None:
@@ -181,6 +192,30 @@ def _gpu(line: Mapping[str, str]) -> _Gpu | None:
         compute_capability=_text(line.get("compute_cap", "")),
         sliced=_text(line.get("mig.mode.current", "")) == "Enabled",
     )
+
+
+def _processes(host: Host) -> Mapping[str, tuple[tuple[int, int], ...]] | None:
+    """GPU UUID -> (process id, bytes), the largest first; None when that is not told for all.
+
+    Inside a container the driver may give numbers of the machine's processes, which are nobody's
+    here: then none of them can be believed, and a process may be hidden altogether.
+    """
+    text = host.run(TOOL, "--query-compute-apps=gpu_uuid,pid,used_memory", _CSV)
+    if text is None:
+        return None
+    found: dict[str, list[tuple[int, int]]] = {}
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.split(",")]
+        if len(cells) != 3:
+            continue
+        held = _mebibytes(cells[2])
+        if held is None or not cells[1].isdigit() or host.read(f"/proc/{cells[1]}/stat") is None:
+            return None
+        found.setdefault(cells[0], []).append((int(cells[1]), held))
+    return {
+        uuid: tuple(sorted(processes, key=lambda one: (-one[1], one[0])))
+        for uuid, processes in found.items()
+    }
 
 
 def _slices(host: Host) -> Mapping[str, Sequence[_Slice]]:

@@ -21,6 +21,8 @@ class Device:
     compute_capability: str | None = None
     driver_version: str | None = None
     uuid: str | None = None
+    address: str | None = None
+    """Its own IP address on the accelerators' network (Ascend), where it has one and it is up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,31 @@ class DeviceUsage:
     utilization: float = 0.0
     """0 to 1."""
     temperature_c: float | None = None
+    processes: tuple[tuple[int, int], ...] | None = None
+    """(process id, bytes) of those that hold memory there, the largest first; None when the driver
+    does not tell, or tells numbers of another process namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUsage:
+    """What one engine of ours held when the usage it belongs to was measured. Bytes."""
+
+    instance: str
+    placement_id: str
+    run: int = 0
+    ready: bool = False
+    """It answered then, so it had loaded everything."""
+    ram_bytes: int = 0
+    """Host memory that is its own: what would be available again without it."""
+    peak_bytes: int = 0
+    """The highest resident memory of its processes so far, shared pages and file pages included."""
+    devices: tuple[tuple[DeviceId, int], ...] = ()
+    """What its processes hold on each device, for devices whose driver tells."""
+    reported: tuple[tuple[str, int], ...] = ()
+    """(place, bytes) that it says itself it has allocated: `cpu`, or the place of a device among
+    its own, `0`, `1`; empty when it says nothing."""
+    requests: int = 0
+    """Requests it has been handed since its start, up to the few that matter to a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +105,10 @@ class Usage:
     disk_available_bytes: int
     """Free space where the worker keeps model files."""
     devices: tuple[DeviceUsage, ...] = ()
+    engines: tuple[EngineUsage, ...] = ()
+    """What of all this our own engines take, measured together with it."""
+    measured_at: float = 0.0
+    """Seconds since the epoch by the worker's clock: reports may repeat a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +118,8 @@ class Reserved:
     ram_bytes: int = 2 * 1024**3
     vram_bytes: int = 1 * 1024**3
 
+
+NOTHING_RESERVED = Reserved(0, 0)
 
 EMPTY_USAGE = Usage(
     cpu=0.0,
@@ -106,11 +139,25 @@ class MemoryParts:
     compute: int = 0
     runtime: int = 0
     projector: int = 0
+    draft: int = 0
+    """A second, small model that proposes tokens."""
 
     @property
     def total(self) -> int:
         """The sum of all parts."""
-        return self.weights + self.kv_cache + self.compute + self.runtime + self.projector
+        return (
+            self.weights + self.kv_cache + self.compute + self.runtime + self.projector + self.draft
+        )
+
+    def __add__(self, other: "MemoryParts") -> "MemoryParts":
+        return MemoryParts(
+            self.weights + other.weights,
+            self.kv_cache + other.kv_cache,
+            self.compute + other.compute,
+            self.runtime + other.runtime,
+            self.projector + other.projector,
+            self.draft + other.draft,
+        )
 
 
 NO_MEMORY = MemoryParts()
@@ -118,7 +165,9 @@ NO_MEMORY = MemoryParts()
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """What one process of an instance needs: memory on its device, memory of the host. Bytes."""
+    """What one process of an instance needs: memory on each of its devices, memory of the host.
+    Bytes."""
 
-    device: MemoryParts = field(default=NO_MEMORY)
+    devices: tuple[MemoryParts, ...] = ()
+    """One entry per device, in the order in which the process will count them."""
     ram: MemoryParts = field(default=NO_MEMORY)

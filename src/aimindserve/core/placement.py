@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from aimindserve.core.device import NO_MEMORY, MemoryParts
 from aimindserve.core.ids import DeviceId, WorkerName
+from aimindserve.core.reason import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +13,8 @@ class Claim:
 
     device: DeviceId
     parts: MemoryParts
+    layers: int = 0
+    """Layers of the model that go there, for shapes that are cut between layers."""
 
     @property
     def memory_bytes(self) -> int:
@@ -38,8 +41,12 @@ class Placement:
     ranks: tuple[Rank, ...]
     parameters: tuple[str, ...] = ()
     placed_at: float = 0.0
+    warnings: tuple[Reason, ...] = ()
+    """What the user must know of it: devices chosen by hand that hold less than is needed."""
     backend: str = ""
     """The inference backend it was priced for, by its own name: launched with no other."""
+    confidence: str = ""
+    """Where the bytes of its claims come from, as its shape says it; empty: not said."""
 
     @property
     def worker(self) -> WorkerName:

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from aimindserve.core.tally import summed_up
+
 
 class Class(str, Enum):
     """How urgent a state is, for people: one colour, icon and word each."""
@@ -37,7 +39,7 @@ class Reason:
     @property
     def fix(self) -> str:
         """What to do about it, in English."""
-        return _fill(text(self.code).fix_en, self.params)
+        return render_fix(self.code, self.params, "en")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,8 +118,10 @@ CATALOGUE: Mapping[str, ReasonText] = {
     "format_invalid": ReasonText(
         "{path} is not a usable model file: {detail}.",
         "{path} 不是可用的模型文件：{detail}。",
-        "Fetch the file again; a GGUF begins with the letters GGUF and must be complete.",
-        "请重新获取文件；GGUF 文件以 GGUF 开头且必须完整。",
+        "Fetch it again: a GGUF begins with the letters GGUF, a directory has config.json and all "
+        "files that its index names, and all are complete.",
+        "请重新获取：GGUF 文件以 GGUF 开头，模型目录包含 config.json 及其索引列出的全部文件，"
+        "且都必须完整。",
         retryable=False,
     ),
     "source_unavailable": ReasonText(
@@ -160,11 +164,121 @@ CATALOGUE: Mapping[str, ReasonText] = {
         "Use a smaller quantisation, a shorter context or fewer slots, or stop something else.",
         "使用更小的量化、更短的上下文或更少的并行槽，或停止其他实例。",
     ),
+    "no_fit_devices": ReasonText(
+        "{found} of the {wanted} devices needed on {worker} have room: the next needs {need}, "
+        "{free} is free.",
+        "{worker} 上所需的 {wanted} 个设备中只有 {found} 个空间足够：下一个需要 {need}，"
+        "空闲 {free}。",
+        "Use a smaller quantisation or a shorter context, or stop something else.",
+        "使用更小的量化或更短的上下文，或停止其他实例。",
+    ),
+    "no_fit_layers": ReasonText(
+        "The devices of {worker} have room for {found} of the {wanted} layers: all of them need "
+        "{need}, {free} is free.",
+        "{worker} 的设备只能容纳 {wanted} 层中的 {found} 层：共需要 {need}，空闲 {free}。",
+        "Use a smaller quantisation or a shorter context, or allow cpu_offloading.",
+        "使用更小的量化或更短的上下文，或允许 cpu_offloading。",
+    ),
+    "too_few_devices": ReasonText(
+        "{worker} has {found} of the {wanted} devices needed.",
+        "{worker} 只有所需 {wanted} 个设备中的 {found} 个。",
+        "Use fewer devices for each instance, or add a worker with more of them.",
+        "减少每个实例使用的设备数，或添加拥有更多设备的工作节点。",
+    ),
+    "plan_failed": ReasonText(
+        "The scheduler failed on this instance: {error}.",
+        "调度器在处理该实例时出错：{error}。",
+        "This is a defect of the program. The server's log has the details; please report them.",
+        "这是程序缺陷。详情见服务器日志，请报告。",
+    ),
+    "too_few_chosen": ReasonText(
+        "An instance needs {wanted} devices, {found} are chosen for it on {worker}.",
+        "一个实例需要 {wanted} 个设备，但在 {worker} 上只为其选择了 {found} 个。",
+        "Choose as many devices in gpu_selector as an instance takes.",
+        "在 gpu_selector 中选择与实例所需数量一致的设备。",
+    ),
+    "chosen_unfit": ReasonText(
+        "{device} is chosen, and this way to run it needs {need}.",
+        "选择了 {device}，但这种运行方式需要{need}。",
+        "Choose other devices, or let the scheduler choose.",
+        "选择其他设备，或由调度器选择。",
+    ),
+    "chosen_mismatch": ReasonText(
+        "{wanted} devices are chosen for each instance, and this way to run it ({shape}) takes"
+        " {takes}.",
+        "为每个实例选择了 {wanted} 个设备，而这种运行方式（{shape}）使用 {takes} 个。",
+        "Choose as many devices as the model can be cut into, or set gpus_per_replica.",
+        "选择模型可以切分的设备数，或设置 gpus_per_replica。",
+    ),
+    "too_few_workers": ReasonText(
+        "{worker} could take a part of it, but {found} of the {wanted} workers needed have room at "
+        "the same time.",
+        "{worker} 可以承担一部分，但同时有空间的工作节点只有 {found} 个，需要 {wanted} 个。",
+        "Add workers like it, or stop something on one of them.",
+        "添加同类工作节点，或停止其中某个节点上的实例。",
+    ),
+    "across_taken": ReasonText(
+        "{worker} already takes part in an instance of {backend} that spans workers.",
+        "{worker} 已参与一个跨节点的 {backend} 实例。",
+        "A worker can be in one such instance at a time: stop that one, or add workers.",
+        "每个节点同时只能参与一个此类实例：请停止它，或添加工作节点。",
+    ),
+    "instances_max": ReasonText(
+        "{worker} runs {count} instances of this deployment already; {max} is the most.",
+        "{worker} 已运行该部署的 {count} 个实例，上限为 {max}。",
+        "Add a worker, or allow more instances on one.",
+        "添加工作节点，或提高单节点的实例上限。",
+    ),
+    "backend_missing": ReasonText(
+        "{backend} is not there on {worker}; there is: {have}.",
+        "{worker} 上没有 {backend}；现有：{have}。",
+        "Install it there, or choose a version that is there with backend_version.",
+        "在该节点上安装，或用 backend_version 选择已有版本。",
+    ),
+    "no_fit_disk": ReasonText(
+        "{worker} has not enough free disk for the model's files: needs {need}, {free} is free.",
+        "{worker} 的磁盘空间不足以存放模型文件：需要 {need}，空闲 {free}。",
+        "Free some space where it keeps models, or choose other workers with worker_selector.",
+        "清理其模型目录所在磁盘，或用 worker_selector 选择其他节点。",
+    ),
+    "overcommitted": ReasonText(
+        "{device} was chosen by hand and is used although it has {free} free of the {need} needed.",
+        "{device} 由用户指定：需要 {need}，仅空闲 {free}，仍将使用。",
+        "If the engine runs out of memory, choose other devices in gpu_selector.",
+        "若引擎显存不足，请在 gpu_selector 中选择其他设备。",
+    ),
+    "not_whole": ReasonText(
+        "{worker} has {found} devices; an instance across workers takes all devices of each, and "
+        "needs exactly {wanted}.",
+        "{worker} 有 {found} 个设备；跨节点实例会占用每个节点的全部设备，需要恰好 {wanted} 个。",
+        "Use workers with the same number of devices, or choose the devices with gpu_selector.",
+        "使用设备数量相同的工作节点，或用 gpu_selector 指定设备。",
+    ),
+    "unlike_workers": ReasonText(
+        "{worker} could take a part of it, but the {found} workers that could differ in their "
+        "devices or their Python; {wanted} alike are needed.",
+        "{worker} 可以承担一部分，但可用的 {found} 个节点的设备或 Python 版本不同；"
+        "需要 {wanted} 个相同的节点。",
+        "Make the workers alike, or choose the devices with gpu_selector.",
+        "使这些节点保持一致，或用 gpu_selector 指定设备。",
+    ),
     "no_fit": ReasonText(
         "No worker can take this instance: {summary}.",
         "没有工作节点可以运行该实例：{summary}。",
         "See every worker's reason: aimindserve why {name}",
         "查看各节点的原因：aimindserve why {name}",
+    ),
+    "across_not_started": ReasonText(
+        "There is room on several workers together, but this version cannot start {backend} there.",
+        "多个工作节点合起来有足够空间，但此版本无法在其上启动 {backend}。",
+        "Use a model that fits on one worker.",
+        "使用单个工作节点即可容纳的模型。",
+    ),
+    "tight_headroom": ReasonText(
+        "It fits, but only {free} of {device} would be left.",
+        "可以运行，但 {device} 仅剩 {free}。",
+        "Use a shorter context or a device with more memory if others use it too.",
+        "如有其他程序使用该设备，请缩短上下文或换用显存更大的设备。",
     ),
     "device_missing": ReasonText(
         "{device} was asked for, but {worker} has no such device.",
@@ -220,6 +334,20 @@ CATALOGUE: Mapping[str, ReasonText] = {
         "Correct the cause, then restart it: aimindserve scale {name} 0, and up again.",
         "修正原因后重启：先将副本数调为 0，再调回。",
     ),
+    "engine_oom_device": ReasonText(
+        "The engine ran out of device memory on {device}.",
+        "引擎耗尽了 {device} 的显存。",
+        "It is placed elsewhere, or smaller, if it can be; else use a shorter context or a smaller "
+        "quantisation.",
+        "若可行会换到其他设备或以更小的规模运行；否则请使用更短的上下文或更小的量化。",
+    ),
+    "oom_before": ReasonText(
+        "The same instance ran out of memory on {place} {count} times; it is not put there again "
+        "unchanged.",
+        "相同的实例在 {place} 上内存不足 {count} 次，不会原样再次放置到此处。",
+        "Free some memory there, or use a shorter context, fewer slots or a smaller quantisation.",
+        "释放该处内存，或使用更短的上下文、更少的并行槽或更小的量化。",
+    ),
     "engine_oom": ReasonText(
         "{worker} ran out of memory and the system stopped the engine.",
         "{worker} 内存不足，系统终止了引擎。",
@@ -265,6 +393,10 @@ CATALOGUE: Mapping[str, ReasonText] = {
 }
 
 
+OUT_OF_MEMORY = frozenset({"engine_oom", "engine_oom_device"})
+"""Reasons that mean: here, so, it does not fit."""
+
+
 def text(code: str) -> ReasonText:
     """The catalogue's row for `code`; an unknown code reads as `unknown`."""
     return CATALOGUE.get(code, CATALOGUE["unknown"])
@@ -273,19 +405,23 @@ def text(code: str) -> ReasonText:
 def render(code: str, params: Mapping[str, Any], language: str) -> str:
     """The sentence for `code` in `language` (en or zh) with its braces filled."""
     row = text(code)
-    return _fill(row.zh if language.startswith("zh") else row.en, params)
+    sentence = row.zh if language.startswith("zh") else row.en
+    if "{summary}" in sentence:
+        params = {"summary": summed_up(params, language), **params}
+    return fill(sentence, params)
 
 
 def render_fix(code: str, params: Mapping[str, Any], language: str) -> str:
     """What to do about `code`, in `language` (en or zh), with its braces filled."""
     row = text(code)
-    return _fill(row.fix_zh if language.startswith("zh") else row.fix_en, params)
+    return fill(row.fix_zh if language.startswith("zh") else row.fix_en, params)
+
+
+def fill(sentence: str, params: Mapping[str, Any]) -> str:
+    """`sentence` with its braces filled; a value that is missing reads as a question mark."""
+    return sentence.format_map(_Missing(params))
 
 
 class _Missing(dict[str, Any]):
     def __missing__(self, key: str) -> str:
         return "?"
-
-
-def _fill(sentence: str, params: Mapping[str, Any]) -> str:
-    return sentence.format_map(_Missing(params))

@@ -44,6 +44,8 @@ class InstanceObservation:
     ended: Reason | None = None
     """Why the run before this one ended, for as long as that is news: until it has long been ready
     again. A restart that nobody can explain afterwards is the one people complain about."""
+    ooms: int = 0
+    """How often it ran out of memory in this place; forgotten when it has long been ready."""
 
 
 class FileState(str, Enum):
@@ -82,6 +84,9 @@ class WorkerObservation:
     reserved: Reserved
     service_ports: tuple[int, int] = (40000, 40063)
     python: str = ""
+    backends: tuple[tuple[str, tuple[str, ...]], ...] | None = None
+    """Inference backends that can be started here, each with the versions that are installed; no
+    version for those that come with the worker. None: it does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,20 +7,30 @@ and `load_hparams` in `src/llama-model.cpp`. Opens no file; what it is given was
 """
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 from aimindserve.core.errors import FormatError
 from aimindserve.core.facts import Category, ModelFacts
 from aimindserve.formats.ggml_types import FILE_TYPES, TYPES
 from aimindserve.formats.gguf_header import Header, Read, Skipped, Tensor, read_header
+from aimindserve.formats.gguf_keys import Keys
+from aimindserve.formats.gguf_recurrence import DELTA_NETS, State, attending
+from aimindserve.formats.gguf_sizes import Sizes
 
-__all__ = ["ENCODERS", "Header", "Read", "facts", "read_facts", "read_header"]
+__all__ = [
+    "ENCODERS",
+    "Header",
+    "Read",
+    "facts",
+    "joined",
+    "part_names",
+    "read_facts",
+    "read_header",
+]
 
 LAYERS_MAX = 4_096
-COUNT_MAX = 2**40
 _POOLING = {0: "none", 1: "mean", 2: "cls", 3: "last", 4: "rank"}
-_LAYER = re.compile(r"^blk\.(\d{1,6})\.")
 
 ENCODERS = frozenset(
     {
@@ -39,6 +49,15 @@ ENCODERS = frozenset(
 )
 """Architectures that only ever turn text into vectors: llama.cpp gives them no KV cache
 (`llama_model::create_memory`)."""
+
+_KNOWN = frozenset(
+    {
+        *("bert", "chatglm", "deepseek2", "falcon-h1", "gemma2", "gemma3", "glm4", "glm4moe"),
+        *("gpt-oss", "granitehybrid", "jamba", "llama", "mamba", "nomic-bert", "phi2", "phi3"),
+        *("qwen2", "qwen2vl", "qwen3", "qwen3moe", "qwen3next"),
+    }
+)
+"""Architectures whose every buffer was compared with the engine's (`tests/golden/llama_cpp`)."""
 
 _NOT_SERVED = {"clip": "a projector of a vision model", "wavtokenizer-dec": "a vocoder"}
 
@@ -59,6 +78,47 @@ llama.cpp's `src/models/*.cpp`. An architecture that is missing counts as seeing
 claims too much rather than too little."""
 
 
+_PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})(\.gguf)")
+PARTS_MAX = 1_000
+
+
+def part_names(name: str) -> tuple[str, ...]:
+    """The names of all files of a model that is split (`llama-gguf-split`), by the name of any of
+    them; the name itself where it says nothing of parts. Raises FormatError for numbers that make
+    no sense."""
+    match = _PART.fullmatch(name)
+    if match is None:
+        return (name,)
+    stem, number, total, suffix = match.groups()
+    if not 1 <= int(number) <= int(total) <= PARTS_MAX:
+        raise FormatError(f"its name says that it is part {int(number)} of {int(total)}")
+    return tuple(f"{stem}-{each:05}-of-{total}{suffix}" for each in range(1, int(total) + 1))
+
+
+def joined(headers: Sequence[Header]) -> Header:
+    """One header for all parts of a split model, which are given in order. Raises FormatError when
+    they do not belong together: a part that is not the one it should be, or tensors that lack."""
+    first = headers[0]
+    count = first.metadata.get("split.count", 1)
+    if count in (0, 1) and len(headers) == 1:
+        return first
+    if count != len(headers):
+        raise FormatError(f"it is in {count} parts, and {len(headers)} of them were given")
+    for index, header in enumerate(headers):
+        if header.metadata.get("split.no", index) != index:
+            found = header.metadata["split.no"]
+            raise FormatError(f"the file in place {index + 1} says it is part {found!r} from 0")
+    tensors = tuple(tensor for header in headers for tensor in header.tensors)
+    stated = first.metadata.get("split.tensors.count", len(tensors))
+    if stated != len(tensors):
+        raise FormatError(f"its parts hold {len(tensors)} tensors of {stated}")
+    if len({tensor.name for tensor in tensors}) != len(tensors):
+        raise FormatError("its parts hold the same tensor twice")
+    metadata = {**first.metadata, "split.count": 1}
+    size = sum(header.file_bytes for header in headers)
+    return Header(first.version, metadata, tensors, first.data_offset, size)
+
+
 def read_facts(read: Read, file_bytes: int) -> ModelFacts:
     """The facts of the GGUF file that `read` gives access to. Raises FormatError only."""
     return facts(read_header(read, file_bytes))
@@ -66,13 +126,17 @@ def read_facts(read: Read, file_bytes: int) -> ModelFacts:
 
 def facts(header: Header) -> ModelFacts:
     """The facts in a header. Raises FormatError when they contradict themselves or are missing."""
-    keys = _Keys(header)
+    keys = Keys(header)
     architecture = keys.architecture
     _check_served(keys)
-    layers = keys.count("block_count", limit=LAYERS_MAX)
-    sizes = _Sizes(header.tensors, layers)
+    blocks = keys.count("block_count", limit=LAYERS_MAX)
+    predicting = min(keys.count("nextn_predict_layers"), blocks)
+    layers = blocks - predicting
+    sizes = Sizes(header.tensors, layers, blocks)
     heads = keys.per_layer("attention.head_count", layers)
     embedding = keys.count("embedding_length")
+    template = header.metadata.get("tokenizer.chat_template")
+    state = State.of(keys, layers)
     head_count = max(heads, default=0)
     head_length = embedding // head_count if head_count else 0
     pooling = _POOLING.get(keys.count("pooling_type", default=-1), "")
@@ -85,7 +149,7 @@ def facts(header: Header) -> ModelFacts:
         context_length=keys.count("context_length"),
         layer_count=layers,
         embedding_length=embedding,
-        feed_forward_length=max(keys.per_layer("feed_forward_length", layers), default=0),
+        feed_forward_length=_feed_forward(keys, layers, sizes),
         vocabulary_size=_vocabulary(keys, header.tensors),
         head_count=head_count,
         head_count_kv=_kv_heads(keys, heads, layers),
@@ -93,7 +157,7 @@ def facts(header: Header) -> ModelFacts:
         value_length=_value_length(keys, head_length),
         sliding_window=keys.count("attention.sliding_window"),
         sliding_layers=_sliding_layers(keys, layers),
-        recurrent_bytes=_recurrent_bytes(keys, embedding, layers),
+        recurrent_bytes=4 * (state.conv + state.state) * state.layers,
         expert_count=keys.count("expert_count"),
         expert_used_count=keys.count("expert_used_count"),
         expert_feed_forward_length=keys.count("expert_feed_forward_length"),
@@ -101,77 +165,29 @@ def facts(header: Header) -> ModelFacts:
         token_embedding_bytes=sizes.token_embedding,
         output_bytes=sizes.output,
         layer_bytes=sizes.layers,
-        chat_template=isinstance(header.metadata.get("tokenizer.chat_template"), str),
+        chat_template=isinstance(template, str),
         name=str(header.metadata.get("general.name", ""))[:200],
         categories=_categories(architecture, pooling),
+        unknown_architecture=architecture not in _KNOWN,
+        tied_embeddings=not sizes.output,
+        part_bytes=sizes.parts,
+        original_context_length=keys.count("rope.scaling.original_context_length"),
+        latent_length=keys.count("attention.kv_lora_rank"),
+        latent_query_length=keys.count("attention.q_lora_rank"),
+        rope_length=keys.count("rope.dimension_count"),
+        recurrent_layer_count=state.layers,
+        recurrent_conv_elements=state.conv * state.layers,
+        recurrent_state_elements=state.state * state.layers,
+        shared_expert_feed_forward_length=_shared_experts(keys),
+        prediction_layer_count=predicting,
+        tools=isinstance(template, str) and "tools" in template,
+        gated=sizes.gated,
+        latent_head_length=keys.count("attention.key_length_mla"),
+        recurrent_width=state.width,
     )
 
 
-class _Keys:
-    """Typed access to metadata; keys without a prefix belong to the architecture."""
-
-    def __init__(self, header: Header) -> None:
-        self.metadata = header.metadata
-        name = header.metadata.get("general.architecture")
-        if not isinstance(name, str) or not name:
-            raise FormatError("it does not say its architecture (general.architecture is missing)")
-        self.architecture = name[:64]
-
-    def count(self, key: str, *, default: int = 0, limit: int = COUNT_MAX) -> int:
-        """A count that is one number; the largest one where it is given per layer."""
-        return max(self._counts(key, limit), default=default)
-
-    def per_layer(self, key: str, layers: int) -> tuple[int, ...]:
-        """One entry per layer, or one for all, or none."""
-        counts = self._counts(key, COUNT_MAX)
-        if len(counts) > 1 and len(counts) < layers:
-            raise FormatError(f"{key} is given for {len(counts)} layers, but there are {layers}")
-        return counts[:layers] if len(counts) > 1 else counts
-
-    def flags(self, key: str) -> tuple[bool, ...]:
-        """A yes or no per layer, if it is given so."""
-        value = self.metadata.get(f"{self.architecture}.{key}")
-        return tuple(bool(entry) for entry in value) if isinstance(value, tuple) else ()
-
-    def _counts(self, key: str, limit: int) -> tuple[int, ...]:
-        full = f"{self.architecture}.{key}"
-        value = self.metadata.get(full)
-        if value is None:
-            return ()
-        entries = value if isinstance(value, tuple) else (value,)
-        counts: list[int] = []
-        for entry in entries:
-            if isinstance(entry, bool | float | str | Skipped):
-                raise FormatError(f"{full} should be a whole number, not {str(entry)[:40]!r}")
-            if not -1 <= entry <= limit:
-                raise FormatError(f"{full} is {entry}; 0 to {limit} makes sense")
-            counts.append(max(entry, 0))
-        return tuple(counts)
-
-
-class _Sizes:
-    """Where the bytes are."""
-
-    def __init__(self, tensors: Sequence[Tensor], layers: int) -> None:
-        by_layer: dict[int, int] = defaultdict(int)
-        named: dict[str, int] = {}
-        for tensor in tensors:
-            match = _LAYER.match(tensor.name)
-            if match:
-                by_layer[int(match.group(1))] += tensor.size_bytes
-            else:
-                named[tensor.name] = tensor.size_bytes
-        beyond = [index for index in by_layer if index >= layers]
-        if beyond:
-            raise FormatError(f"it has tensors of layer {max(beyond)}, but {layers} layers")
-        self.total = sum(tensor.size_bytes for tensor in tensors)
-        self.parameters = sum(tensor.elements for tensor in tensors)
-        self.layers = tuple(by_layer[index] for index in range(layers))
-        self.token_embedding = named.get("token_embd.weight", 0)
-        self.output = named.get("output.weight", 0)
-
-
-def _check_served(keys: _Keys) -> None:
+def _check_served(keys: Keys) -> None:
     kind = keys.metadata.get("general.type", "model")
     if kind not in ("model", ""):
         raise FormatError(f"it holds {str(kind)[:40]!r}, which cannot be served by itself")
@@ -181,11 +197,12 @@ def _check_served(keys: _Keys) -> None:
     parts = keys.metadata.get("split.count", 1)
     if isinstance(parts, int) and parts > 1:
         raise FormatError(
-            f"it is one of {parts} parts of a split model; merge them (llama-gguf-split --merge)"
+            f"it is one of {parts} parts of a split model; name the first part, with the others "
+            "beside it"
         )
 
 
-def _quantization(keys: _Keys, tensors: Sequence[Tensor]) -> str:
+def _quantization(keys: Keys, tensors: Sequence[Tensor]) -> str:
     code = keys.metadata.get("general.file_type")
     if isinstance(code, int) and code in FILE_TYPES:
         return FILE_TYPES[code]
@@ -195,7 +212,7 @@ def _quantization(keys: _Keys, tensors: Sequence[Tensor]) -> str:
     return max(sorted(weight), key=lambda name: weight[name], default="")
 
 
-def _vocabulary(keys: _Keys, tensors: Sequence[Tensor]) -> int:
+def _vocabulary(keys: Keys, tensors: Sequence[Tensor]) -> int:
     tokens = keys.metadata.get("tokenizer.ggml.tokens")
     if isinstance(tokens, Skipped):
         return tokens.count
@@ -205,8 +222,17 @@ def _vocabulary(keys: _Keys, tensors: Sequence[Tensor]) -> int:
     return keys.count("vocab_size")
 
 
-def _kv_heads(keys: _Keys, heads: tuple[int, ...], layers: int) -> tuple[int, ...]:
+def _feed_forward(keys: Keys, layers: int, sizes: Sizes) -> int:
+    """Of dense layers: some files of models that have none give a number nevertheless."""
+    if keys.count("expert_feed_forward_length") and not sizes.dense:
+        return 0
+    return max(keys.per_layer("feed_forward_length", layers), default=0)
+
+
+def _kv_heads(keys: Keys, heads: tuple[int, ...], layers: int) -> tuple[int, ...]:
     counts = keys.per_layer("attention.head_count_kv", layers) or heads
+    if keys.architecture in DELTA_NETS and counts:
+        return tuple(max(counts) if attends else 0 for attends in attending(keys, layers))
     shared = keys.count("attention.shared_kv_layers")
     if keys.architecture == "gemma3n":
         shared = max(layers - 20, 0)
@@ -217,7 +243,7 @@ def _kv_heads(keys: _Keys, heads: tuple[int, ...], layers: int) -> tuple[int, ..
     return spread[: max(layers - shared, 0)] + (0,) * min(shared, layers)
 
 
-def _value_length(keys: _Keys, head_length: int) -> int:
+def _value_length(keys: Keys, head_length: int) -> int:
     # Latent attention keeps one compressed vector as the key and derives the value from it: no V is
     # stored (llama.cpp: `has_v = !is_mla`).
     if keys.count("attention.key_length_mla"):
@@ -225,7 +251,7 @@ def _value_length(keys: _Keys, head_length: int) -> int:
     return keys.count("attention.value_length", default=head_length)
 
 
-def _sliding_layers(keys: _Keys, layers: int) -> tuple[bool, ...]:
+def _sliding_layers(keys: Keys, layers: int) -> tuple[bool, ...]:
     if not keys.count("attention.sliding_window"):
         return ()
     stated = keys.flags("attention.sliding_window_pattern")
@@ -238,29 +264,11 @@ def _sliding_layers(keys: _Keys, layers: int) -> tuple[bool, ...]:
     return tuple(index % pattern < pattern - 1 for index in range(layers))
 
 
-def _recurrent_bytes(keys: _Keys, embedding: int, layers: int) -> int:
-    """State of one sequence in all recurrent layers: `n_embd_r` and `n_embd_s` of llama.cpp's
-    `src/llama-hparams.cpp`, stored as F32. Layers that attend count as well where the file does not
-    say which they are: too much rather than too little."""
-    inner = keys.count("ssm.inner_size")
-    state = keys.count("ssm.state_size")
-    kernel = keys.count("ssm.conv_kernel")
-    wkv = keys.count("wkv.head_size")
-    short = keys.count("shortconv.l_cache")
-    kda = keys.count("kda.head_dim")
-    if wkv:
-        elements = embedding * (keys.count("token_shift_count", default=2) + wkv)
-    elif kda:
-        width = keys.count("attention.head_count") * kda
-        elements = 3 * max(kernel - 1, 3) * width + kda * width
-    elif short:
-        elements = embedding * max(short - 1, 0)
-    else:
-        groups = keys.count("ssm.group_count")
-        elements = max(kernel - 1, 0) * (inner + 2 * groups * state) + state * inner
-    attending = sum(1 for heads in keys.per_layer("attention.head_count_kv", layers) if heads)
-    recurrent = layers - attending if attending > 1 else layers
-    return 4 * elements * recurrent
+def _shared_experts(keys: "Keys") -> int:
+    """All of them together."""
+    stated = keys.count("expert_shared_feed_forward_length")
+    each = keys.count("expert_feed_forward_length")
+    return stated or each * keys.count("expert_shared_count")
 
 
 def _categories(architecture: str, pooling: str) -> tuple[Category, ...]:

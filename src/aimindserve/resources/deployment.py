@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeInt, field_validator
 
 from aimindserve.core.errors import InvalidError
 from aimindserve.core.facts import Category, ModelRef, SourceName
+from aimindserve.core.failure import PlaceFailure
 from aimindserve.core.reason import Class, Reason
 from aimindserve.resources._kind import Access, AnyResource, Kind, Part
 
@@ -35,6 +36,8 @@ class DeploymentSpec(Part):
     placement_strategy: str = Field(default="spread", pattern="^(spread|binpack)$")
     worker_selector: dict[str, str] = Field(default_factory=dict)
     gpu_selector: GpuSelector | None = None
+    instances_per_worker_max: int | None = Field(default=None, ge=1, le=REPLICAS_MAX)
+    """Most instances of it on one worker; 1 keeps them all apart."""
     cpu_offloading: bool = True
     distributed_inference_across_workers: bool = False
     restart_on_error: bool = True
@@ -55,6 +58,8 @@ class DeploymentStatus(Part):
     ready_replicas: int = 0
     reason: Reason | None = None
     """The most telling reason among the instances that are not ready."""
+    failures: tuple[PlaceFailure, ...] = ()
+    """Places where it ran out of memory."""
 
 
 def phase(spec: DeploymentSpec, status: DeploymentStatus) -> tuple[str, Class]:
