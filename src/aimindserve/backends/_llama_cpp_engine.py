@@ -96,10 +96,13 @@ def _params(xllamacpp: Any, config: dict[str, Any]) -> Any:
 
 
 def _set(xllamacpp: Any, params: Any, key: str, value: Any) -> None:
-    if isinstance(value, dict) and "enum" in value:
-        named = cast("dict[str, str]", value)["enum"]
-        kind, _, member = named.partition(".")
-        value = getattr(getattr(xllamacpp, kind), member)
+    if key == "lora_adapters":
+        given = cast("list[dict[str, Any]]", value)
+        value = [xllamacpp.CommonAdapterLoraInfo(each["path"], each["scale"]) for each in given]
+    value = _member(xllamacpp, value)
+    if key == "tensor_split":  # as long as the engine's own list, in every build
+        shares = [float(share) for share in cast("list[float]", value)]
+        value = [*shares, *[0.0] * (len(params.tensor_split) - len(shares))]
     *parents, name = key.split(".")
     target = params
     for parent in parents:
@@ -112,6 +115,16 @@ def _set(xllamacpp: Any, params: Any, key: str, value: Any) -> None:
         kinds = xllamacpp.common_params_sampling_config
         bit = int(getattr(kinds, f"COMMON_PARAMS_SAMPLING_CONFIG_{mark}"))
         params.sampling.user_sampling_config |= bit
+
+
+def _member(xllamacpp: Any, value: Any) -> Any:
+    """What a name of an enumeration's member stands for, also in a list."""
+    if isinstance(value, list):
+        return [_member(xllamacpp, each) for each in cast("list[Any]", value)]
+    if not isinstance(value, dict) or "enum" not in value:
+        return cast("Any", value)
+    kind, _, member = cast("dict[str, str]", value)["enum"].partition(".")
+    return getattr(getattr(xllamacpp, kind), member)
 
 
 def _fail(code: int, message: str) -> int:

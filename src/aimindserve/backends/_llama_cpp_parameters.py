@@ -4,6 +4,7 @@ The names are llama.cpp's (`common/arg.cpp`), the keys are fields of xllamacpp's
 reads or writes files, opens ports, loads code or fetches models is left out on purpose.
 """
 
+from aimindserve.backends._llama_cpp_companions import adapters, file_name, scaled_adapters
 from aimindserve.backends._words import (
     Parameter,
     Parse,
@@ -56,6 +57,7 @@ _REASONING = _enum(
         "deepseek-legacy": "DEEPSEEK_LEGACY",
     },
 )
+_SPLIT = _enum("llama_split_mode", "LLAMA_SPLIT_MODE_", {"none": "NONE", "layer": "LAYER"})
 _SWITCH = choice({"on": 1, "off": 0, "auto": -1})
 
 
@@ -82,10 +84,25 @@ _MEMORY = (
         ("--ctx-checkpoints", "-ctxcp", "--swa-checkpoints"), "n_ctx_checkpoints", whole(0, 256)
     ),
     Parameter(("--n-gpu-layers", "-ngl", "--gpu-layers"), "n_gpu_layers", whole(-1, 100_000)),
+    Parameter(("--split-mode", "-sm"), "split_mode", _SPLIT),
+    Parameter(("--no-kv-offload", "-nkvo"), "no_kv_offload"),
+    Parameter(("--no-mmproj",), "no_mmproj"),
     Parameter(("--mmap",), "load_mode", constant=MMAP),
     Parameter(("--no-mmap",), "load_mode", constant=NO_MMAP),
     Parameter(("--mlock",), "load_mode", constant=_load_mode("MLOCK")),
     Parameter(("--no-repack", "-nr"), "no_extra_bufts"),
+)
+
+_BESIDE = (
+    Parameter(("--mmproj", "-mm"), "mmproj", file_name),
+    Parameter(("--lora",), "lora", adapters),
+    Parameter(("--lora-scaled",), "lora_scaled", scaled_adapters),
+    Parameter(("--model-draft", "-md", "--spec-draft-model"), "model_draft", file_name),
+    Parameter(("--draft-max", "--draft", "--draft-n"), "speculative.draft.n_max", whole(1, 64)),
+    Parameter(("--draft-min", "--draft-n-min"), "speculative.draft.n_min", whole(0, 64)),
+    Parameter(("--draft-p-min",), "speculative.draft.p_min", _SHARE),
+    Parameter(("--cache-type-k-draft", "-ctkd"), "speculative.draft.cache_type_k", _KV),
+    Parameter(("--cache-type-v-draft", "-ctvd"), "speculative.draft.cache_type_v", _KV),
 )
 
 _ENGINE = (
@@ -157,8 +174,9 @@ _MANAGED = frozenset(
         *("--host", "--port", "--path", "--log-disable", "--log-file", "--model", "-m"),
         *("--hf-file", "--hf-repo", "--hf-token", "--model-url", "--offline", "--slots"),
         *("--no-slots", "--props", "--slot-save-path", "--ssl-cert-file", "--ssl-key-file"),
+        *("--tensor-split", "-ts", "--main-gpu", "-mg", "--device", "-dev", "--rpc"),
         *("--threads-http", "--ui", "--no-ui", "--webui", "--no-webui", "--version"),
     }
 )
 
-VOCABULARY = Vocabulary(BACKEND, (*_MEMORY, *_ENGINE, *_SAMPLING), _MANAGED)
+VOCABULARY = Vocabulary(BACKEND, (*_MEMORY, *_BESIDE, *_ENGINE, *_SAMPLING), _MANAGED)

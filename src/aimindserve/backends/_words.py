@@ -67,6 +67,21 @@ class Vocabulary:
                 return self._refuse(word if equals else f"{name} {text}", str(error))
         return values
 
+    def replaced(self, entries: Sequence[str], words: Sequence[str]) -> tuple[str, ...]:
+        """`entries`, which `read` accepts, with every flag that `words` sets given as there."""
+        known = {name: item for item in self.parameters for name in item.names}
+        set_anew = {known[_canonical(word.partition("=")[0])].key for word in words}
+        kept: list[str] = []
+        left = list(reversed(_split(entries)))
+        while left:
+            word = left.pop()
+            name, equals, _ = word.partition("=")
+            item = known[_canonical(name)]
+            value = [left.pop()] if item.parse is not None and not equals else []
+            if item.key not in set_anew:
+                kept += [word, *value]
+        return (*kept, *words)
+
     def _unknown(self, name: str, known: Mapping[str, Parameter]) -> str:
         if _canonical(name) in self.managed:
             return "it is set by this program"

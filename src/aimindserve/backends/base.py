@@ -3,13 +3,25 @@
 A backend is pure: it reads facts and writes shapes and launch specs. It never starts anything.
 """
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from aimindserve.core.facts import ModelFacts, Options
 from aimindserve.core.launch import LaunchContext, LaunchSpec, Probe
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Lesser:
+    """Parameters with which the same model would need less: advice for somebody who waits."""
+
+    kind: str
+    """context, slots, kv_type: a row of `core.advice`, as `params` are its parameters."""
+    parameters: tuple[str, ...]
+    """All of them: they take the place of the user's."""
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 class Backend(Protocol):
@@ -18,8 +30,13 @@ class Backend(Protocol):
     name: str
     aliases: tuple[str, ...]
     """Other names it answers to in a deployment's `backend`."""
+    installations: tuple[str, ...]
+    """Names of what must be installed on a worker, any one of them; empty: it comes with this
+    program."""
     title: str
     """One sentence for people."""
+    starts_across: bool
+    """Whether `launch` knows how to start the ranks of one instance on several workers."""
 
     def serves(self, model: ModelFacts, options: Options) -> Reason | None:
         """Why this backend cannot run the model so, or None when it can."""
@@ -27,6 +44,16 @@ class Backend(Protocol):
 
     def shapes(self, model: ModelFacts, options: Options) -> Sequence[Shape]:
         """Ways to run it, best first; never empty when `serves` says None."""
+        ...
+
+    def loads(self, model: ModelFacts, options: Options) -> ModelFacts:
+        """The model with those of its companions only that are loaded with it so: what a worker
+        must have to run it. For options that `serves` accepts."""
+        ...
+
+    def lesser(self, model: ModelFacts, options: Options) -> Iterable[Lesser]:
+        """What could be asked for instead, from the least change on; for options that `serves`
+        accepts."""
         ...
 
     def launch(self, context: LaunchContext) -> LaunchSpec:

@@ -6,19 +6,22 @@ what it is told to (or what llama.cpp would claim), and fails on demand: see `VO
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from aimindserve.backends._environment import refuse_environment
 from aimindserve.backends._words import Parameter, Vocabulary, decimal, short_text, whole
+from aimindserve.backends.base import Lesser
 from aimindserve.core.device import NO_MEMORY, MemoryParts, Need
 from aimindserve.core.errors import UnsupportedError
 from aimindserve.core.facts import Category, ModelFacts, Options
 from aimindserve.core.launch import LaunchContext, LaunchSpec, Probe
 from aimindserve.core.reason import Reason
-from aimindserve.core.shape import Shape
-from aimindserve.formats.llama_cpp_memory import Settings, need
+from aimindserve.core.shape import Layers, Shape
+from aimindserve.formats.llama_cpp.memory import need
+from aimindserve.formats.llama_cpp.settings import Settings
 from aimindserve.kit.units import MIB, parse_bytes
 
 ENGINE = Path(__file__).with_name("_fake_engine.py")
@@ -35,6 +38,8 @@ VOCABULARY = Vocabulary(
         Parameter(("--ram",), "ram", parse_bytes),
         Parameter(("--vram",), "vram", parse_bytes),
         Parameter(("--devices",), "devices", whole(0, 64)),
+        Parameter(("--layers",), "layers", whole(1, 1000)),
+        Parameter(("--workers",), "workers", whole(1, 16)),
         Parameter(("--start-delay",), "start_delay_s", _SECONDS),
         Parameter(("--start-stuck",), "start_stuck"),
         Parameter(("--start-exit",), "start_exit", whole(0, 255)),
@@ -49,7 +54,9 @@ VOCABULARY = Vocabulary(
         Parameter(("--ctx-size", "-c"), "context", whole(0, 16 * 1024**2)),
     ),
 )
-"""`--crash-at=3` ends the process with `--exit-code` at its third request, `--stuck-at` never
+"""`--layers=40` cuts `--vram` between as many layers over at most `--devices` devices, what does
+not fit stays in RAM; `--workers=2` asks for `--devices` with `--vram` each on two workers.
+`--crash-at=3` ends the process with `--exit-code` at its third request, `--stuck-at` never
 answers from that request on, `--unhealthy-at` fails health checks from there, `--die-on=word` ends
 it when a prompt holds the word, `--ignore-stop` makes it survive a polite stop."""
 
@@ -59,6 +66,8 @@ class Fake:
 
     name = "fake"
     aliases: tuple[str, ...] = ()
+    installations: tuple[str, ...] = ()
+    starts_across = True
     title = "Pretends: a real process and API without a model, for trying things out."
 
     def serves(self, model: ModelFacts, options: Options) -> Reason | None:  # noqa: ARG002 - any model
@@ -72,14 +81,22 @@ class Fake:
         """What `--devices`, `--vram` and `--ram` say; else one device, or processors, as llama.cpp
         would need them."""
         fields = _fields(options)
-        if {"devices", "vram", "ram"} & fields.keys():
-            return (_stated(fields),)
+        if {"devices", "vram", "ram", "layers", "workers"} & fields.keys():
+            return _stated(fields, options)
         settings = Settings(context=int(fields.get("context") or 4096))
         cpu = Shape(label="cpu", ranks=(_plain(need(model, settings)),))
         if model.format != "gguf":
             return (cpu,)
         device = Shape(label="1 device", ranks=(need(model, settings, model.layer_count + 1),))
         return (device, cpu) if options.cpu_offloading else (device,)
+
+    def loads(self, model: ModelFacts, options: Options) -> ModelFacts:  # noqa: ARG002
+        """Nothing beside the model."""
+        return model.alone()
+
+    def lesser(self, model: ModelFacts, options: Options) -> Iterable[Lesser]:  # noqa: ARG002
+        """It needs what it is told to."""
+        return ()
 
     def launch(self, context: LaunchContext) -> LaunchSpec:
         """A small HTTP server of the standard library."""
@@ -126,15 +143,38 @@ def _categories(facts: ModelFacts | None) -> tuple[Category, ...]:
     return facts.categories if facts is not None else (Category.LLM,)
 
 
-def _stated(fields: Mapping[str, Any]) -> Shape:
+def _stated(fields: Mapping[str, Any], options: Options) -> Sequence[Shape]:
     vram = int(fields.get("vram", 0))
     devices = int(fields.get("devices", 1 if vram else 0))
     ram = MemoryParts(weights=int(fields.get("ram", 0)), runtime=PROCESS_BYTES)
     if not devices:
-        return Shape(label="cpu", ranks=(Need(ram=ram),))
-    device = MemoryParts(weights=max(vram, 1))
-    label = "1 device" if devices == 1 else f"{devices} devices"
-    return Shape(label=label, ranks=tuple(Need(device=device, ram=ram) for _ in range(devices)))
+        return (Shape(label="cpu", ranks=(Need(ram=ram),)),)
+    if "layers" in fields:
+        return _layered(int(fields["layers"]), vram, max(devices, 1), ram, options)
+    need = Need(devices=(MemoryParts(weights=max(vram, 1)),) * devices, ram=ram)
+    workers = int(fields.get("workers", 1))
+    if workers > 1:
+        return (Shape(label=f"{workers} workers", ranks=(need,) * workers, across=True),)
+    return (Shape(label="1 device" if devices == 1 else f"{devices} devices", ranks=(need,)),)
+
+
+def _layered(
+    count: int, vram: int, devices: int, ram: MemoryParts, options: Options
+) -> Sequence[Shape]:
+    """All of it on devices; where processors may help, as much of it as possible."""
+    layer = MemoryParts(weights=max(vram // (count + 1), 1))
+    full = Layers(
+        device=(layer,) * (count + 1),
+        host=(layer,) * (count + 1),
+        least=count + 1,
+        devices_max=devices,
+    )
+    ranks = (Need(ram=ram),)
+    shapes = (
+        Shape(label="layers on devices", ranks=ranks, layers=full),
+        Shape(label="layers in part on devices", ranks=ranks, layers=replace(full, least=1)),
+    )
+    return shapes if options.cpu_offloading else shapes[:1]
 
 
 def _plain(wanted: Need) -> Need:

@@ -7,27 +7,28 @@ to be deployed, means this backend.
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aimindserve.backends._environment import refuse_environment
+from aimindserve.backends._llama_cpp_companions import engine_fields, loaded, refused
+from aimindserve.backends._llama_cpp_lesser import lesser
 from aimindserve.backends._llama_cpp_parameters import BACKEND, MMAP, NO_MMAP, VOCABULARY
-from aimindserve.core.device import NO_MEMORY
+from aimindserve.backends._llama_cpp_shapes import device_shape, host_shape, ways
+from aimindserve.backends.base import Lesser
 from aimindserve.core.errors import UnsupportedError
-from aimindserve.core.facts import Category, ModelFacts, Options
+from aimindserve.core.facts import Category, CompanionKind, ModelFacts, Options
 from aimindserve.core.launch import LaunchContext, LaunchSpec, Probe
+from aimindserve.core.placement import Claim
 from aimindserve.core.reason import Reason
-from aimindserve.core.shape import Requirement, Shape
+from aimindserve.core.shape import ESTIMATED, ROUGH, Shape
 from aimindserve.formats.ggml_types import BY_NAME
-from aimindserve.formats.llama_cpp_memory import Settings, need
+from aimindserve.formats.llama_cpp.settings import Settings
 
 ENGINE = Path(__file__).with_name("_llama_cpp_engine.py")
 CONFIG_NAME = "engine.json"
-DEVICE_TYPES = ("mps",)
-"""What the xllamacpp wheels of the package index are built for, besides processors."""
-
 SLOT_CONTEXT = 4096
 """Tokens of one slot when the user says nothing: a long chat, and still 16,384 in all."""
 PARALLEL = (4, 2, 1)
@@ -61,6 +62,8 @@ class LlamaCpp:
 
     name = BACKEND
     aliases: tuple[str, ...] = ("llama-box", "llama-cpp", "llamacpp")
+    installations: tuple[str, ...] = ()
+    starts_across = False
     title = "llama.cpp, embedded: GGUF models on any processor and on Apple silicon."
 
     def serves(self, model: ModelFacts, options: Options) -> Reason | None:
@@ -78,15 +81,43 @@ class LlamaCpp:
         return refused or _contradiction(model, fields)
 
     def shapes(self, model: ModelFacts, options: Options) -> Sequence[Shape]:
-        """On one device first, then on processors; each with as many slots as fit somewhere."""
+        """On one device first, then on several, then partly on the host, then wholly; each with as
+        many slots as fit somewhere."""
         fields = _fields(options.parameters)
-        plans = _plans(model, fields)
-        shapes = [*_device_shapes(model, fields, plans)]
+        model = self.loads(model, options)
+        priced = [(words, _settings(model, fields, words)) for words in _plans(model, fields)]
+        wanted = _Wanted(fields)
+        found = ways(
+            model,
+            wanted.number("n_gpu_layers", -1),
+            one=wanted.name("split_mode", "layer").endswith("none"),
+            offloading=options.cpu_offloading,
+        )
+        shapes = [
+            device_shape(way, words, model, settings) for way in found for words, settings in priced
+        ]
         if options.cpu_offloading or not shapes:
-            shapes += [
-                _shape("cpu", words, model, _settings(model, fields, words), 0) for words in plans
-            ]
-        return tuple(shapes)
+            shapes += [host_shape(words, model, settings) for words, settings in priced]
+        # What images take is bounded, and an architecture that was never compared is guessed.
+        beside = (each.facts or model for each in model.companions)
+        guessed = model.beside(CompanionKind.PROJECTOR) or any(
+            each.unknown_architecture for each in (model, *beside)
+        )
+        return tuple(replace(each, confidence=ROUGH if guessed else ESTIMATED) for each in shapes)
+
+    def loads(self, model: ModelFacts, options: Options) -> ModelFacts:
+        """The model with the projector, the adapters and the draft that are loaded with it."""
+        fields = _fields(options.parameters)
+        return loaded(model, fields, texts=_embeds(model, fields)).of(model)
+
+    def lesser(self, model: ModelFacts, options: Options) -> Iterable[Lesser]:
+        """Fewer slots, a shorter context, a smaller cache; texts are embedded one by one anyway."""
+        fields = _fields(options.parameters)
+        if _embeds(model, fields):
+            return ()
+        least = _settings(model, fields, _plans(model, fields)[-1])
+        kind = "" if not least.flash_attention else least.type_k
+        return lesser(options.parameters, least.context, least.parallel, kind)
 
     def launch(self, context: LaunchContext) -> LaunchSpec:
         """The engine as a process; everything it needs to know is in a private file."""
@@ -123,8 +154,13 @@ class LlamaCpp:
                 "n_ubatch": chosen.ubatch,
             }
         fields.setdefault("n_ctx", SLOT_CONTEXT)
-        on_device = any(rank.claims for rank in placement.ranks)
-        fields.setdefault("n_gpu_layers", -1 if on_device else 0)
+        claims = placement.ranks[context.rank].claims
+        fields |= _placed(claims)
+        if facts is not None:
+            _check_beside(facts, fields)
+            beside = loaded(facts, fields, texts=texts)
+            path = context.model_path
+            fields = engine_fields(beside, fields, path, on_device=bool(claims))
         fields.setdefault("load_mode", NO_MMAP)
         fields.setdefault("cache_ram_mib", 0)
         fields.setdefault("n_ctx_checkpoints", CHECKPOINTS)
@@ -143,6 +179,27 @@ class LlamaCpp:
         }
 
 
+def _check_beside(model: ModelFacts, fields: Mapping[str, Any]) -> None:
+    """Raises UnsupportedError for a file that went away since the instance was placed."""
+    found = refused(model, fields, texts=_embeds(model, fields))
+    if found is not None:
+        param, detail = found
+        reason = Reason("bad_param", {"backend": BACKEND, "param": param, "detail": detail})
+        raise UnsupportedError(reason.message, hint=reason.fix)
+
+
+def _placed(claims: Sequence[Claim]) -> dict[str, Any]:
+    """Which layers go where. llama.cpp gives layer i of n to the first device whose share of the
+    sum of `--tensor-split` reaches beyond i / n (`load_tensors` in llama-model.cpp), so whole
+    numbers of layers come out as they go in."""
+    counts = [claim.layers for claim in claims]
+    if len(counts) < 2:
+        return {"n_gpu_layers": sum(counts) or (-1 if claims else 0)}
+    return {"n_gpu_layers": sum(counts), "tensor_split": counts}
+
+
+DRAFT_TOKENS = 3
+"""The engine's own number of tokens that are proposed at once."""
 CHECKPOINTS = 4
 """Saved states per slot, for models that cannot rewind; llama.cpp's own 32 would not be claimed by
 anybody's estimate."""
@@ -164,6 +221,7 @@ def _contradiction(model: ModelFacts, fields: Mapping[str, Any]) -> Reason | Non
         _uneven(_Wanted(fields), model)
         or _quantised_without_flash(_Wanted(fields))
         or _wrong_mode(model, fields)
+        or refused(model, fields, texts=_embeds(model, fields))
     )
     if found is None:
         return None
@@ -230,9 +288,14 @@ def _settings(model: ModelFacts, fields: Mapping[str, Any], words: Sequence[str]
         kv_unified=bool(wanted.fields.get("kv_unified")),
         swa_full=bool(wanted.fields.get("swa_full")),
         mmap=wanted.fields.get("load_mode", NO_MMAP) == MMAP,
+        repack=not wanted.fields.get("no_extra_bufts"),
+        kv_offload=not wanted.fields.get("no_kv_offload"),
         embedding=texts,
         cache_ram_bytes=wanted.number("cache_ram_mib", 0) * 1024**2,
         checkpoints=wanted.number("n_ctx_checkpoints", CHECKPOINTS),
+        draft_type_k=wanted.name("speculative.draft.cache_type_k", "f16"),
+        draft_type_v=wanted.name("speculative.draft.cache_type_v", "f16"),
+        draft_tokens=wanted.number("speculative.draft.n_max", DRAFT_TOKENS),
     )
     if not texts:
         return settings
@@ -248,39 +311,6 @@ def _embeds(model: ModelFacts, fields: Mapping[str, Any]) -> bool:
 
 def _reranks(model: ModelFacts | None) -> bool:
     return model is not None and Category.RERANKER in model.categories
-
-
-def _device_shapes(
-    model: ModelFacts, fields: Mapping[str, Any], plans: Sequence[tuple[str, ...]]
-) -> list[Shape]:
-    everything = model.layer_count + 1
-    layers = _Wanted(fields).number("n_gpu_layers", -1)
-    layers = everything if layers < 0 else min(layers, everything)
-    if not layers:
-        return []
-    label = "1 device" if layers == everything else f"1 device, {layers} of {everything} layers"
-    return [_shape(label, words, model, _settings(model, fields, words), layers) for words in plans]
-
-
-def _shape(
-    label: str, words: tuple[str, ...], model: ModelFacts, settings: Settings, layers: int
-) -> Shape:
-    rank = need(model, settings, layers)
-    slots = "" if settings.embedding else f", {settings.parallel} × {_slot(settings)} tokens"
-    return Shape(
-        label=f"{label}{slots}",
-        ranks=(rank,),
-        requirement=Requirement(
-            os=("linux", "darwin", "windows"),
-            arch=("amd64", "arm64"),
-            device_types=() if rank.device == NO_MEMORY else DEVICE_TYPES,
-        ),
-        parameters=words,
-    )
-
-
-def _slot(settings: Settings) -> int:
-    return settings.context if settings.kv_unified else settings.context // settings.parallel
 
 
 PLUGIN = LlamaCpp()

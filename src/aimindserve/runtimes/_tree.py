@@ -5,8 +5,10 @@ session of their own, workers whose parent was killed. No single trace finds the
 followed; a process that shows none of them is never touched.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 
@@ -14,6 +16,7 @@ from aimindserve.runtimes._birth import Birth, lives, see
 
 TOKEN = "AIMS_RUN_TOKEN"  # noqa: S105 - the name of a variable, not a secret
 MARK = "AIMS_MARK"
+_HIGHEST = re.compile(r"^VmHWM:\s+(\d+) kB", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,11 @@ class Tree:
 
     births: frozenset[Birth]
     rss_bytes: int
+    peak_bytes: int = 0
+    """The sum of each process's own highest: never less than what all had at one time."""
+    private_bytes: int = 0
+    """Without pages of files and shared memory: two processes may hold the same, and the system
+    counts pages of files as available."""
 
 
 def grow(leader: Birth | None, known: Iterable[Birth]) -> Tree:
@@ -30,13 +38,16 @@ def grow(leader: Birth | None, known: Iterable[Birth]) -> Tree:
     Cheap enough to be asked now and then: environments are not read.
     """
     births = {birth for birth in known if lives(birth)}
-    rss_bytes = 0
+    rss_bytes = peak_bytes = private_bytes = 0
     if leader is not None and lives(leader):
         births.add(leader)
         births.update(_descendants(leader))
     for birth in births:
-        rss_bytes += _rss(birth)
-    return Tree(frozenset(births), rss_bytes)
+        resident, shared = _resident(birth)
+        rss_bytes += resident
+        private_bytes += max(resident - shared, 0)
+        peak_bytes += max(_peak(birth), resident)
+    return Tree(frozenset(births), rss_bytes, peak_bytes, private_bytes)
 
 
 def find(leader: Birth | None, known: Iterable[Birth], token: str) -> frozenset[Birth]:
@@ -88,8 +99,20 @@ def _descendants(birth: Birth) -> set[Birth]:
     return {one.birth for one in seen if one is not None and not one.zombie}
 
 
-def _rss(birth: Birth) -> int:
+def _resident(birth: Birth) -> tuple[int, int]:
+    """(resident, shared of it) bytes; where the system does not tell them apart, none is shared."""
     try:
-        return psutil.Process(birth.pid).memory_info().rss
+        seen = psutil.Process(birth.pid).memory_info()
     except psutil.Error:
+        return 0, 0
+    return seen.rss, int(getattr(seen, "shared", 0))
+
+
+def _peak(birth: Birth) -> int:
+    """`VmHWM` of Linux (proc_pid_status(5)); zero elsewhere."""
+    try:
+        status = Path(f"/proc/{birth.pid}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
         return 0
+    found = _HIGHEST.search(status)
+    return int(found.group(1)) * 1024 if found is not None else 0

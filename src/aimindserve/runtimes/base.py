@@ -28,9 +28,13 @@ class Handle:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """It lives. `rss_bytes` is the resident memory of its whole tree."""
+    """It lives. All of its tree: resident memory now and at its highest, the part of it that nobody
+    else shares, and its processes. Bytes."""
 
     rss_bytes: int = 0
+    peak_bytes: int = 0
+    private_bytes: int = 0
+    pids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,8 @@ class FakeRuntime:
         life = self._lives.get(handle.token)
         if life is None:
             return Exited()
-        return self._exit(life) or Running(life.script.rss_bytes)
+        size = life.script.rss_bytes
+        return self._exit(life) or Running(size, size, size, (handle.pid,))
 
     async def stop(self, handle: Handle, grace_s: float) -> None:
         """Takes as long as its script says, at most the grace time."""
@@ -114,6 +115,14 @@ class FakeRuntime:
         if age_s < life.script.silent_s or (hang_s is not None and age_s >= hang_s):
             return "silent"
         return "loading" if age_s < life.script.load_s else "ready"
+
+    def loaded(self, handle: Handle) -> float:
+        """0 to 1: how much of what it loads has been loaded."""
+        life = self._lives.get(handle.token)
+        if life is None:
+            return 0.0
+        age_s = self._clock.monotonic() - life.born
+        return min(age_s / life.script.load_s, 1.0) if life.script.load_s else 1.0
 
     @property
     def living(self) -> Sequence[Handle]:

@@ -94,7 +94,10 @@ class ProcessRuntime:
             self._measured[handle.token] = now
             await _in_thread(lambda: self._measure(handle.token))
         tree = self._trees.get(handle.token)
-        return Running(tree.rss_bytes if tree is not None else 0)
+        if tree is None:
+            return Running()
+        pids = tuple(sorted(birth.pid for birth in tree.births))
+        return Running(tree.rss_bytes, tree.peak_bytes, tree.private_bytes, pids)
 
     async def stop(self, handle: Handle, grace_s: float) -> None:
         """Ask it to end, wait, then kill whatever is left of its tree. Raises UnavailableError when

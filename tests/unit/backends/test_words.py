@@ -4,7 +4,10 @@ import pytest
 
 from aimindserve.backends._environment import refuse_environment
 from aimindserve.backends._llama_cpp_parameters import MMAP, NO_MMAP, VOCABULARY
+from aimindserve.backends.llama_cpp import PLUGIN
+from aimindserve.core.facts import Options
 from aimindserve.core.reason import Reason
+from unit.backends.test_llama_cpp import FACTS
 
 
 def read(*entries):
@@ -89,12 +92,15 @@ def test_every_field_exists_in_the_engine():
     """A renamed field of xllamacpp would otherwise only be noticed by a user."""
     xllamacpp = pytest.importorskip("xllamacpp")
     params = xllamacpp.CommonParams()
-    for item in VOCABULARY.parameters:
+    ours = {"reranking", "lora", "lora_scaled", "model_draft"}  # translated before they get there
+    translated = {
+        *("embedding", "lora_adapters", "mmproj.path", "mmproj_use_gpu"),
+        *("speculative.draft.mparams.path", "speculative.draft.n_gpu_layers", "speculative.types"),
+    }
+    for key in ({item.key for item in VOCABULARY.parameters} | translated) - ours:
         target = params
-        for part in item.key.split("."):
-            if item.key == "reranking":
-                break
-            assert hasattr(target, part), item.key
+        for part in key.split("."):
+            assert hasattr(target, part), key
             target = getattr(target, part)
 
 
@@ -111,3 +117,28 @@ def test_harmless_variables_pass():
     env = [("GGML_DEBUG", "1"), ("OMP_NUM_THREADS", "2"), ("TZ", "UTC")]
     assert refuse_environment("llama.cpp", env, ("GGML_",)) is None
     assert refuse_environment("llama.cpp", [("TZ", "x" * 5000)], ()) is not None
+
+
+@pytest.mark.parametrize("given", [("-c", "4096"), ("-c 4096",), ("--ctx_size=4096",)])
+def test_a_parameter_is_replaced_however_it_was_written(given):
+    entries = ("--threads 4", *given, "--flash-attn=on")
+    replaced = VOCABULARY.replaced(entries, ("--ctx-size=512",))
+    assert read(*replaced) == {**read("--threads=4", "--flash-attn=on"), "n_ctx": 512}
+    assert "4096" not in " ".join(replaced)
+
+
+def test_llama_cpp_knows_how_to_take_less():
+    options = Options(parameters=("--ctx-size=16384", "--parallel=4", "--threads=2"))
+    found = list(PLUGIN.lesser(FACTS, options))
+    assert [(each.kind, each.params["to"]) for each in found][:4] == [
+        ("slots", 2),
+        ("slots", 1),
+        ("context", 8192),
+        ("context", 4096),
+    ]
+    before = PLUGIN.shapes(FACTS, options)[-1].ranks[0].ram.total
+    for each in found:
+        fewer = Options(parameters=each.parameters)
+        assert PLUGIN.serves(FACTS, fewer) is None
+        assert PLUGIN.shapes(FACTS, fewer)[-1].ranks[0].ram.total < before
+        assert "--threads=2" in each.parameters

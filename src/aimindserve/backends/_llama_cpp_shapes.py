@@ -1,0 +1,83 @@
+"""The ways in which layers of a model can be spread over devices and the host, as shapes."""
+
+from dataclasses import dataclass, replace
+
+from aimindserve.core.device import MemoryParts, Need
+from aimindserve.core.facts import ModelFacts
+from aimindserve.core.shape import Layers, Requirement, Shape
+from aimindserve.formats.llama_cpp.memory import on_devices, on_host
+from aimindserve.formats.llama_cpp.settings import Settings
+
+DEVICE_TYPES = ("mps",)
+"""What the xllamacpp wheels of the package index are built for, besides processors."""
+DEVICES_MAX = 16
+"""`GGML_SCHED_MAX_BACKENDS` less the processors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How layers are spread: over so many devices, all of them or as many as fit or are told."""
+
+    label: str
+    devices_max: int
+    partial: bool = False
+    held: int | None = None
+
+
+def ways(model: ModelFacts, layers: int, *, one: bool, offloading: bool) -> list[Way]:
+    """All of it on one device, on several (unless only `one` may be used), or, with `offloading`,
+    what fits. `layers` is what the user said of `--n-gpu-layers`: -1 for nothing."""
+    everything = model.layer_count + model.prediction_layer_count + 1
+    devices = 1 if one else DEVICES_MAX
+    if layers == 0:
+        return []
+    if 0 < layers < everything:
+        return [Way(f"{layers} of {everything} layers on devices", devices, True, layers)]
+    ways = [Way("1 device", 1)]
+    if devices > 1:
+        ways.append(Way("several devices", devices))
+    if offloading and layers < 0:
+        ways.append(Way("partly on devices", devices, partial=True))
+    return ways
+
+
+def device_shape(way: Way, words: tuple[str, ...], model: ModelFacts, settings: Settings) -> Shape:
+    """The shape of one way, cut between layers by the scheduler."""
+    base, layers = on_devices(model, settings, partial=way.partial, devices_max=way.devices_max)
+    if way.held is not None:
+        base, layers = _told(base, layers, way.held)
+    return _shape(way.label, words, settings, Need(ram=base), layers)
+
+
+def _told(base: MemoryParts, layers: Layers, held: int) -> tuple[MemoryParts, Layers]:
+    """The user said how many entries go to devices: the others stay on the host in any case."""
+    stays = len(layers.device) - held
+    return sum(layers.host[:stays], base), replace(
+        layers, device=layers.device[stays:], host=layers.host[stays:], least=held
+    )
+
+
+def host_shape(words: tuple[str, ...], model: ModelFacts, settings: Settings) -> Shape:
+    """The shape that uses no device."""
+    return _shape("cpu", words, settings, Need(ram=on_host(model, settings)), None)
+
+
+def _shape(
+    label: str, words: tuple[str, ...], settings: Settings, rank: Need, layers: Layers | None
+) -> Shape:
+    slots = "" if settings.embedding else f", {settings.parallel} × {_slot(settings)} tokens"
+    return Shape(
+        label=f"{label}{slots}",
+        ranks=(rank,),
+        requirement=Requirement(
+            os=("linux", "darwin", "windows"),
+            arch=("amd64", "arm64"),
+            device_types=DEVICE_TYPES if layers else (),
+        ),
+        layers=layers,
+        parameters=words,
+    )
+
+
+def _slot(settings: Settings) -> int:
+    return settings.context if settings.kv_unified else settings.context // settings.parallel

@@ -1,0 +1,72 @@
+"""The memory formulas against llama.cpp's own answers, stored; and against the engine itself, for a
+few models, so that a new version of it cannot drift away unseen."""
+
+import pytest
+
+from aimindserve.formats.llama_cpp.cache import kv_cache
+from aimindserve.formats.llama_cpp.compute import compute_buffer, output_buffer
+from golden.llama_cpp.answers import CLASSES, MIX, facts, grid, stored
+from golden.llama_cpp.headers import header, slugs
+from golden.llama_cpp.mixes import MIXES
+from golden.llama_cpp.oracle import Oracle, fields
+from unit.formats.gguf_files import sparse
+
+ENGINE, ANSWERS = stored()
+PRINTED = 6_000
+"""The engine prints hundredths of a MiB."""
+ASKED = ("all-minilm-l6-v2", "gemma-3-4b-it", "gpt-oss-20b", "llama-3.2-1b", "qwen3-30b-a3b")
+
+
+def predicted(found, settings):
+    return (
+        kv_cache(found, settings),
+        compute_buffer(found, settings),
+        output_buffer(found, settings),
+    )
+
+
+def test_every_model_that_llama_cpp_runs_was_asked_about():
+    assert sorted(ANSWERS) == slugs()
+    assert len(ANSWERS) >= 40
+
+
+@pytest.mark.parametrize("slug", slugs())
+def test_formulas_are_within_two_percent_of_the_engine_and_never_below(slug):
+    found = facts(slug)
+    for settings, answer in zip(grid(found), ANSWERS[slug], strict=True):
+        if answer is None:
+            continue
+        ours = predicted(found, settings)
+        assert sum(ours) >= sum(answer) - PRINTED, settings
+        for name, mine, theirs in zip(CLASSES, ours, answer, strict=True):
+            assert theirs - PRINTED <= mine <= theirs * 1.02 + 2 * PRINTED, (name, settings)
+
+
+@pytest.mark.parametrize("mix", MIXES)
+def test_every_tensor_is_counted_in_every_mixture(mix):
+    """The engine's own count of a header's tensors, to the MiB it prints."""
+    found = facts("gpt-oss-20b", mix)
+    assert found.size_bytes == found.part_bytes.total
+    layers = sum(found.layer_bytes) + found.token_embedding_bytes + found.output_bytes
+    assert found.size_bytes == layers + 4 * found.embedding_length
+
+
+@pytest.mark.parametrize("slug", ASKED)
+def test_the_engine_still_says_so(slug, tmp_path):
+    pytest.importorskip("xllamacpp", reason="the embedded engine is not installed")
+    path = sparse(tmp_path / "model.gguf", *header(slug, MIX))
+    found = facts(slug)
+    oracle = Oracle()
+    try:
+        for settings in grid(found)[::5]:
+            answer = oracle.ask(path, **fields(settings))
+            assert "why" not in answer, answer
+            for name, mine in zip(CLASSES, predicted(found, settings), strict=True):
+                theirs = answer[name]
+                assert theirs - PRINTED <= mine <= theirs * 1.02 + 2 * PRINTED, (name, settings)
+    finally:
+        oracle.close()
+
+
+def test_only_architectures_that_were_compared_count_as_known():
+    assert not any(facts(slug).unknown_architecture for slug in slugs())
