@@ -5,12 +5,14 @@ from dataclasses import replace
 import pytest
 
 from aimindserve.controllers import snapshot, workers
+from aimindserve.controllers.deployments import DeploymentsController
 from aimindserve.core.errors import NotFoundError, SettingsError
 from aimindserve.scheduler import ledger
 from aimindserve.sim.run import run
 from aimindserve.sim.scenario import Fault, Scenario, find, parse
 from aimindserve.store.leases import Leases
 
+COPY = DeploymentsController._copy
 BASE = Scenario("test", workers=(8, 8), lasts_s=(400.0, 400.0), settle_s=120.0)
 
 
@@ -61,8 +63,8 @@ def test_a_route_to_a_dead_engine_is_noticed():
 
 
 def test_promising_memory_twice_is_noticed(monkeypatch):
-    monkeypatch.setattr(snapshot, "still_fits", lambda *_: True)
-    monkeypatch.setattr(snapshot, "_holding", lambda *_: ())
+    monkeypatch.setattr(snapshot.Snapshots, "still_fits", lambda *_: True)
+    monkeypatch.setattr(snapshot.Snapshots, "_by_worker", lambda *_: {})
     assert "are promised" in first_failure(replace(BASE, workers=(2, 2))).failure
 
 
@@ -72,6 +74,48 @@ def test_forgetting_an_instance_while_its_engine_runs_is_noticed(monkeypatch):
     monkeypatch.setattr(desired, "is_assigned", lambda instance, worker: True)
     scenario = replace(BASE, people_every_s=20.0)
     assert first_failure(scenario).failure
+
+
+BUSY = replace(
+    BASE,
+    workers=(2, 2),
+    lasts_s=(200.0, 200.0),
+    people_every_s=10.0,
+    faults={"foreign": Fault(5.0, (60.0, 120.0))},
+)
+
+
+def test_promising_what_others_use_is_noticed(monkeypatch):
+    look = ledger.attribution
+
+    def blind(usage, claims, before):
+        return {
+            name: replace(known, foreign=0) for name, known in look(usage, claims, before).items()
+        }
+
+    monkeypatch.setattr(ledger, "attribution", blind)
+    assert "of others" in first_failure(BUSY).failure
+
+
+def test_a_scheduler_that_does_not_hear_of_room_is_noticed(monkeypatch):
+    from aimindserve.controllers.scheduling import SchedulingController
+
+    monkeypatch.setattr(SchedulingController, "_heard", lambda *_: None)
+    scenario = replace(BUSY, constants={"refused_look_s": 100_000.0, "resync_s": 100_000.0})
+    assert "has room" in first_failure(scenario, range(20)).failure
+
+
+def test_restarting_for_ever_without_memory_is_noticed(monkeypatch):
+    from aimindserve.controllers import deployments
+
+    monkeypatch.setattr(deployments.failures, "remember", lambda kept, *_: kept)
+    monkeypatch.setattr(deployments.DeploymentsController, "_copy", _never_unfit)
+    scenario = replace(BASE, workers=(2, 2), faults={"engine_oom": Fault(30.0, (60.0, 90.0))})
+    assert "ran out of memory" in first_failure(scenario).failure
+
+
+def _never_unfit(self, instance, wanted):
+    return replace(COPY(self, instance, wanted), unfit=False)
 
 
 def test_unknown_words_in_a_scenario_are_refused():

@@ -14,9 +14,11 @@ from aimindserve.sim.run import run
 SEEDS = range(50)
 SEEDS_KEPT: tuple[int, ...] = ()
 BLACKOUTS = range(6)
+WAYS = range(6)
 RUNS = [
     *(("storm", seed) for seed in (*SEEDS, *SEEDS_KEPT)),
     *(("blackout", seed) for seed in BLACKOUTS),
+    *(("ways", seed) for seed in WAYS),
     ("calm", 0),
 ]
 

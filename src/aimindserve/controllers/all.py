@@ -6,9 +6,12 @@ from aimindserve.backends.base import Backend
 from aimindserve.controllers.base import Controller
 from aimindserve.controllers.constants import DEFAULTS, ControllerConstants
 from aimindserve.controllers.deployments import DeploymentsController
+from aimindserve.controllers.estimates import EstimatesController
+from aimindserve.controllers.inspections import Inspections
 from aimindserve.controllers.model_files import ModelFilesController
 from aimindserve.controllers.routes import RoutesController
 from aimindserve.controllers.scheduling import SchedulingController, SchedulingParts
+from aimindserve.controllers.snapshot import Snapshots
 from aimindserve.controllers.workers import WorkersController
 from aimindserve.kit.clock import Clock
 from aimindserve.store.base import Store
@@ -25,14 +28,21 @@ def build(  # noqa: PLR0913 - a composition root hands in every part by name
     decisions: Decisions,
     *,
     constants: ControllerConstants = DEFAULTS,
+    inspections: Inspections | None = None,
+    snapshots: Snapshots | None = None,
 ) -> list[Controller]:
     """Every controller, ready for `controllers.loop.ControllerLoop`. `ids` gives twelve random
-    hexadecimal digits."""
-    scheduling = SchedulingParts(store, leases, clock, backends, ids, decisions, constants)
+    hexadecimal digits; `inspections` are shared with whoever answers questions about models that
+    nobody deployed; `snapshots` with whoever else looks at the cluster."""
+    snapshots = snapshots or Snapshots(store, leases)
+    scheduling = SchedulingParts(
+        store, leases, clock, backends, ids, decisions, constants, snapshots
+    )
     return [
         WorkersController(store, leases, clock, constants),
         DeploymentsController(store, clock, ids, constants),
-        ModelFilesController(store),
+        ModelFilesController(store, inspections or Inspections(clock)),
         SchedulingController(scheduling),
+        EstimatesController(store, leases, clock, snapshots),
         RoutesController(store),
     ]

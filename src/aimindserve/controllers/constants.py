@@ -42,9 +42,9 @@ class ControllerConstants:
 
     batch_s: float = 0.02
     """How long the scheduler waits for more changes before it plans."""
-    refused_look_s: float = 10.0
-    """How often a refused instance is looked at though nothing woke the scheduler: once per report,
-    because memory that is free again is in reports only."""
+    refused_look_s: float = 120.0
+    """How often a refused instance is looked at though nothing woke the scheduler: a net below lost
+    wakes. Whatever can make room wakes it at once."""
     first_reports_s: float = 15.0
     """How long after a start plans wait for the ready workers' first reports."""
     first_reports_look_s: float = 0.25

@@ -5,7 +5,9 @@ The only writer of instances' specs and of deployments' status. What to do next 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import cast
 
+from aimindserve.controllers import failures
 from aimindserve.controllers.base import Done, Later, Wake
 from aimindserve.controllers.constants import DEFAULTS, ControllerConstants
 from aimindserve.controllers.rollout import Aim, Copy, Steps, next_steps
@@ -18,6 +20,8 @@ from aimindserve.controllers.views import (
     find_worker,
     instances,
     instances_of,
+    is_doubtful,
+    is_failing,
     is_up,
     needs_file,
     placed_on,
@@ -26,17 +30,32 @@ from aimindserve.controllers.views import (
     workers,
 )
 from aimindserve.core.errors import ExistsError
+from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Class, Reason
 from aimindserve.core.report import FileState
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.resources.deployment import DeploymentSpec, DeploymentStatus
 from aimindserve.resources.instance import InstanceSpec, phase
+from aimindserve.scheduler.retire import shared
 from aimindserve.store.base import Draft, Store
 
 log = get_logger("controllers.deployments")
 
-NO_ROOM = frozenset({"no_fit", "no_fit_ram", "no_fit_vram", "port_exhausted"})
+NO_ROOM = frozenset(
+    {
+        "no_fit",
+        "no_fit_ram",
+        "no_fit_vram",
+        "no_fit_devices",
+        "no_fit_layers",
+        "no_fit_disk",
+        "instances_max",
+        "across_taken",
+        "too_few_workers",
+        "port_exhausted",
+    }
+)
 NAME_TRIES = 8
 _URGENCY = {Class.FAILED: 0, Class.ATTENTION: 1, Class.WORKING: 2, Class.OK: 3, Class.OFF: 4}
 
@@ -81,6 +100,7 @@ class DeploymentsController:
             for instance in mine:
                 await self._stop(instance)
             return Done()
+        deployment = await self._remember(deployment, mine)
         steps = self._steps(deployment, mine)
         for instance in mine:
             if instance.name in steps.stop:
@@ -89,6 +109,27 @@ class DeploymentsController:
             await self._create(deployment)
         await self._write_status(deployment)
         return Later(self._constants.room_settle_s) if steps.cramped else Done()
+
+    async def _remember(self, deployment: Deployment, mine: Sequence[Instance]) -> Deployment:
+        """Write down where instances ran out of memory, before one is made in another's stead."""
+        unfit = [
+            (each.spec.template, each.status)
+            for each in mine
+            if not each.spec.stopping and failures.is_unfit(each.status)
+        ]
+        kept = deployment.status.failures
+        told = failures.remember(kept, unfit, deployment.spec, self._clock.now())
+        if told == kept:
+            return deployment
+        for each in told:
+            if each not in kept:
+                log.warning("place.given_up", deployment=deployment.name, place=each.place)
+        status = deployment.status.model_copy(update={"failures": told})
+        revision = deployment.metadata.revision
+        written = await self._store.replace(
+            "deployment", deployment.name, revision=revision, status=status
+        )
+        return cast("Deployment", written)
 
     async def _finish(self, deployment: str) -> None:
         """Delete stopping instances that hold nothing any more. One that a worker may still run is
@@ -105,6 +146,7 @@ class DeploymentsController:
         copies = [self._copy(instance, deployment.spec) for instance in mine]
         aim = Aim(
             replicas=deployment.spec.replicas,
+            strategy=deployment.spec.placement_strategy,
             surge=self._constants.surge_max,
             elsewhere=any(copy.away for copy in copies) and self._runs_elsewhere(deployment.spec),
             make_room=self._has_settled(deployment.name),
@@ -127,6 +169,7 @@ class DeploymentsController:
     def _copy(self, instance: Instance, wanted: DeploymentSpec) -> Copy:
         refusal = instance.status.refusal
         homes = [find_worker(self._store, name) for name in placed_on(instance)]
+        placement = instance.status.placement
         return Copy(
             name=instance.name,
             current=same_template(instance.spec.template, wanted),
@@ -135,8 +178,23 @@ class DeploymentsController:
             away=any(home is None or home.status.evicted for home in homes),
             no_room=refusal is not None and refusal.code in NO_ROOM,
             stopping=instance.spec.stopping,
+            unfit=failures.is_unfit(instance.status),
             created_at=instance.metadata.created_at,
+            placement=placement,
+            failing=is_failing(instance),
+            doubtful=is_doubtful(self._store, instance),
+            shared=0 if placement is None else self._shared(instance, placement),
         )
+
+    def _shared(self, instance: Instance, placement: Placement) -> int:
+        if instance.spec.template.placement_strategy != "binpack":
+            return 0
+        others = (
+            other.status.placement
+            for other in instances(self._store)
+            if other.status.placement is not None and other.name != instance.name
+        )
+        return shared(placement, others)
 
     def _runs_elsewhere(self, spec: DeploymentSpec) -> bool:
         for worker in workers(self._store):
@@ -189,6 +247,7 @@ class DeploymentsController:
             replicas=len(mine),
             ready_replicas=ready,
             reason=self._telling_reason(live) if ready < deployment.spec.replicas else None,
+            failures=deployment.status.failures,
         )
         if status != deployment.status:
             await self._store.replace(

@@ -39,6 +39,15 @@ class HearsStalls(Protocol):
         ...
 
 
+@runtime_checkable
+class WakesItself(Protocol):
+    """A controller that also hears of things that are no objects of the store."""
+
+    def bind(self, wake: Callable[[str], None]) -> None:
+        """`wake(key)` lets a key of it run at once."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class FailingKey:
     """A key whose reconcile keeps failing."""
@@ -79,7 +88,11 @@ class ControllerLoop:
             _Runner(controller, WorkQueue(clock, self._tasks, jitter=chance), controller.wakes_on())
             for controller in controllers
         ]
+        for runner in self._runners:
+            if isinstance(runner.controller, WakesItself):
+                runner.controller.bind(runner.queue.add)
         self._beat = clock.monotonic()
+        self._stalls = 0
 
     async def run(self) -> None:
         """Reconcile everything, then whatever changes. Returns only by cancellation; no task of it
@@ -153,6 +166,7 @@ class ControllerLoop:
         if late_s <= self._constants.stalled_after_s:
             return
         self._beat = self._clock.monotonic()
+        self._stalls += 1
         log.error("loop.stalled", seconds=round(late_s, 1))
         for runner in self._runners:
             if isinstance(runner.controller, HearsStalls):
@@ -170,10 +184,18 @@ class ControllerLoop:
             await self._clock.sleep(0)
 
     async def _reconcile(self, runner: _Runner, key: str) -> None:
+        stalls = self._stalls
         # Supervision point: a key that cannot be reconciled pauses alone, whatever it raised.
         try:
             with anyio.fail_after(self._constants.reconcile_limit_s):
                 outcome = await runner.controller.reconcile(key)
+        except TimeoutError as error:
+            self._check_stall()
+            if self._stalls == stalls:
+                self._failed(runner, key, error)
+            else:  # it was not slow, this process was away
+                runner.queue.add(key)
+            return
         except Exception as error:  # noqa: BLE001 - see above; reported by _failed
             self._failed(runner, key, error)
             return

@@ -8,6 +8,7 @@ here touches a file.
 from collections.abc import Iterable, Mapping, Sequence
 
 from aimindserve.controllers.base import Done, Wake
+from aimindserve.controllers.inspections import Inspections
 from aimindserve.controllers.views import (
     ModelFile,
     Worker,
@@ -39,8 +40,9 @@ class ModelFilesController:
 
     name = "model-files"
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, inspections: Inspections) -> None:
         self._store = store
+        self._inspections = inspections
 
     def wakes_on(self) -> Mapping[str, Wake]:
         return {
@@ -70,13 +72,16 @@ class ModelFilesController:
         return Done()
 
     def _demands(self, digest: str | None = None) -> Mapping[ModelRef, Sequence[Mapping[str, str]]]:
-        """Model -> the selectors of the deployments that want it; only of the model with that hash,
-        if one is given."""
+        """Model -> the selectors of the deployments that want it, and of those who only ask about
+        it; only of the model with that hash, if one is given."""
         demands: dict[ModelRef, list[Mapping[str, str]]] = {}
         for each in deployments(self._store):
             model = each.spec.model
             if needs_file(model) and digest in {None, model_hash(model)}:
                 demands.setdefault(model, []).append(each.spec.worker_selector)
+        for model, selector in self._inspections.wanted().items():
+            if digest in {None, model_hash(model)}:
+                demands.setdefault(model, []).append(selector)
         return demands
 
     async def _settle(
@@ -84,14 +89,16 @@ class ModelFilesController:
         demands: Mapping[ModelRef, Sequence[Mapping[str, str]]],
         homes: Sequence[Worker | None],
     ) -> None:
-        """Ask what deployments want, and nothing else, of `homes`."""
+        """Ask what deployments want, and nothing else, of `homes`. What is only inspected is asked
+        by whoever inspects it."""
+        deployed = {each.spec.model for each in deployments(self._store)}
         for model, selectors in demands.items():
             for worker in homes:
                 if worker is None:
                     continue  # the workers controller clears away what is left of it
                 file = find_model_file(self._store, worker.name, model)
                 wanted = any(selects(each, worker) for each in selectors)
-                if wanted and file is None:
+                if wanted and file is None and model in deployed:
                     await self._ask(worker.name, model)
                 elif not wanted and file is not None:
                     await self._drop(file)

@@ -5,8 +5,9 @@
                                                                           ▼ the newest objects
                                                                       store, decisions
 
-Woken by changes; only while something waits for room does it look again by itself, because memory
-that other programs give back changes no object. A question asked before is not asked again.
+Woken by whatever could make room: objects that change, and, while something waits, reports of
+workers that have more free than when it was refused, because memory that other programs give back
+changes no object. A question asked before is not asked again.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,21 +15,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aimindserve.backends.base import Backend
-from aimindserve.controllers import snapshot
 from aimindserve.controllers.asks import Asks, ask_for
 from aimindserve.controllers.base import Done, Later, Wake
 from aimindserve.controllers.constants import DEFAULTS, ControllerConstants
-from aimindserve.controllers.views import Instance, instances, workers
+from aimindserve.controllers.failures import next_try
+from aimindserve.controllers.learned import Learned
+from aimindserve.controllers.snapshot import Snapshots
+from aimindserve.controllers.views import Instance, find_deployment, instances, workers
 from aimindserve.core.errors import ConflictError, NotFoundError
 from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Reason
+from aimindserve.core.report import Report
 from aimindserve.kit.clock import Clock, rfc3339
 from aimindserve.kit.log import get_logger
 from aimindserve.resources._kind import AnyResource
 from aimindserve.resources.instance import InstanceStatus
-from aimindserve.scheduler.base import Plan
+from aimindserve.scheduler.base import Ask, Plan, Refusal, Snapshot, WorkerView
 from aimindserve.scheduler.explain import record
 from aimindserve.scheduler.plan import plan
+from aimindserve.scheduler.replay import Writer, digest
 from aimindserve.store.base import Store
 from aimindserve.store.decisions import Decisions
 from aimindserve.store.leases import Leases
@@ -49,6 +54,8 @@ class SchedulingParts:
     ids: Callable[[], str]
     decisions: Decisions
     constants: ControllerConstants = DEFAULTS
+    snapshots: Snapshots | None = None
+    """Shared with others who look at the cluster; its own when not given."""
 
 
 class SchedulingController:
@@ -64,6 +71,17 @@ class SchedulingController:
         for, so that the same question can be recognised."""
         self._refused: dict[tuple[str, ...], object] = {}
         """Names of instances planned together -> the question whose answer was no for all."""
+        self._snapshots = parts.snapshots or Snapshots(parts.store, parts.leases)
+        self._writer = Writer()
+        self._learned = Learned(parts.store)
+        self._short: dict[str, WorkerView] = {}
+        """The workers as they were when somebody was refused last; empty when nobody waits."""
+        self._wake: Callable[[str], None] = lambda _key: None
+        parts.leases.listen(self._heard)
+
+    def bind(self, wake: Callable[[str], None]) -> None:
+        """`wake(key)` lets a key run at once: what `controllers.loop` offers."""
+        self._wake = wake
 
     def wakes_on(self) -> Mapping[str, Wake]:
         def cluster(_resource: AnyResource) -> Iterable[str]:
@@ -91,7 +109,28 @@ class SchedulingController:
         }
         for part in parts:
             await self._settle(part)
-        return Later(constants.refused_look_s) if self._waiting() else Done()
+        if left := self._waiting():
+            return Later(self._look_again_s(left))
+        self._short = {}
+        return Done()
+
+    def _look_again_s(self, waiting: Sequence[Instance]) -> float:
+        """When to look although nothing woke us: a place that is barred may be tried then."""
+        now = self._parts.clock.now()
+        homes = {each.spec.deployment: None for each in waiting}
+        found = [find_deployment(self._store, name) for name in homes]
+        tries = [next_try(each.status.failures, now) for each in found if each is not None]
+        soonest = min((each for each in tries if each is not None), default=float("inf"))
+        return min(self._parts.constants.refused_look_s, soonest + 0.001)
+
+    def _heard(self, worker: str, report: Report) -> None:
+        """A report may show what no object shows: that there is room now."""
+        del report
+        if not self._short:
+            return
+        now = self._snapshots.view(worker)
+        if now is not None and _has_more(now, self._short.get(worker)):
+            self._wake(KEY)
 
     def _waiting(self) -> Sequence[Instance]:
         waiting = [
@@ -115,49 +154,71 @@ class SchedulingController:
     async def _settle(self, waiting: Sequence[Instance]) -> None:
         """Plan for `waiting` and write the outcome. The plan is made without a pause in between, so
         that it is about one state of the world."""
-        seen = snapshot.take(self._store, self._parts.leases)
-        asks = ask_for(self._store, waiting, self._parts.backends, self._promised.__getitem__)
+        seen = self._snapshots.take()
+        now = self._parts.clock.now()
+        asks = ask_for(
+            self._store,
+            waiting,
+            self._parts.backends,
+            self._promised.__getitem__,
+            now,
+            self._learned,
+        )
         question = (seen.workers, asks)
         names = _names(waiting)
+        self._short = {worker.name: worker for worker in seen.workers}
         if self._refused.get(names) == question:
             return
-        answer = plan(seen, asks.asks)
+        answer, asks = _plan(seen, asks)
+        told = self._keep_question(seen, asks)
         for instance in waiting:
-            await self._write(instance, asks, answer)
+            await self._write(instance, asks, answer, told)
         if answer.placements:
             self._refused.pop(names, None)
         else:
             self._refused[names] = question
 
-    async def _write(self, instance: Instance, asks: Asks, answer: Plan) -> None:
+    def _keep_question(self, seen: Snapshot, asks: Asks) -> str:
+        """Keep what was asked, so that every decision can be checked; its digest, or nothing where
+        questions are not kept."""
+        if not asks.asks or not self._parts.decisions.keeps_questions:
+            return ""
+        question = self._writer.write(seen, asks.asks)
+        named = digest(question)
+        self._parts.decisions.ask(named, question)
+        return named
+
+    async def _write(self, instance: Instance, asks: Asks, answer: Plan, question: str) -> None:
         name = instance.name
-        placement = answer.placements.get(name)
-        if placement is not None:
-            await self._place(instance, placement, record(answer.decisions[name]))
-            return
         told = asks.refused.get(name)
         if told is not None:
-            self._put(name, _plain(instance, told.summary))
+            self._put(name, _plain(instance, told.summary), "")
             await self._refuse(instance, told.summary)
-        elif name in answer.refusals:
-            self._put(name, record(answer.decisions[name]))
-            await self._refuse(instance, answer.refusals[name].summary)
-
-    async def _place(
-        self, instance: Instance, placement: Placement, decision: dict[str, Any]
-    ) -> None:
-        if not snapshot.still_fits(self._store, self._parts.leases, placement):
-            log.info("placement.stale", instance=instance.name, worker=placement.worker)
             return
+        decision = answer.decisions.get(name)
+        if decision is None:
+            return
+        if decision.placement is None:
+            self._put(name, record(decision), question)
+            await self._refuse(instance, answer.refusals[name].summary)
+        elif await self._place(instance, decision.placement):
+            self._put(name, record(decision), question)
+
+    async def _place(self, instance: Instance, placement: Placement) -> bool:
+        """Write the placement down, if it still fits; whether that is done."""
+        if not self._snapshots.still_fits(placement):
+            log.info("placement.stale", instance=instance.name, worker=placement.worker)
+            return False
         placed = replace(placement, placed_at=round(self._parts.clock.now(), 3))
-        if await self._status(instance, {"placement": placed, "refusal": None}):
-            self._put(instance.name, decision)
-            log.info(
-                "instance.placed",
-                instance=instance.name,
-                worker=placement.worker,
-                shape=placement.shape,
-            )
+        if not await self._status(instance, {"placement": placed, "refusal": None}):
+            return False
+        log.info(
+            "instance.placed",
+            instance=instance.name,
+            worker=placement.worker,
+            shape=placement.shape,
+        )
+        return True
 
     async def _refuse(self, instance: Instance, reason: Reason) -> None:
         if instance.status.refusal == reason:
@@ -176,9 +237,53 @@ class SchedulingController:
             return False
         return True
 
-    def _put(self, instance: str, decision: dict[str, Any]) -> None:
+    def _put(self, instance: str, decision: dict[str, Any], question: str) -> None:
         moment = rfc3339(self._parts.clock.now())
-        self._parts.decisions.put(instance, {**decision, "decided_at": moment})
+        told = {"decided_at": moment, "question": question}
+        self._parts.decisions.put(instance, {**decision, **told})
+
+
+def _plan(seen: Snapshot, asks: Asks) -> tuple[Plan, Asks]:
+    """The plan, and the asks that it answers. Should the scheduler fail, the asks are tried one by
+    one, and who makes it fail alone is refused: nobody else waits for a defect. What is placed is
+    compared with the newest snapshot before it is written, so that none of them claims twice."""
+    try:
+        return plan(seen, asks.asks), asks
+    except Exception as error:  # noqa: BLE001 - supervision point: the others must not wait
+        log.error("plan.failed", asks=len(asks.asks), error=repr(error))
+    tried = {ask.instance: _alone(seen, ask) for ask in asks.asks}
+    refused = {name: each for name, each in tried.items() if isinstance(each, Refusal)}
+    plans = [each for each in tried.values() if isinstance(each, Plan)]
+    answer = Plan(
+        {name: found for each in plans for name, found in each.placements.items()},
+        {name: found for each in plans for name, found in each.refusals.items()},
+        {name: found for each in plans for name, found in each.decisions.items()},
+    )
+    left = tuple(ask for ask in asks.asks if ask.instance not in refused)
+    return answer, replace(asks, asks=left, refused={**asks.refused, **refused})
+
+
+def _alone(seen: Snapshot, ask: Ask) -> Plan | Refusal:
+    try:
+        return plan(seen, [ask])
+    except Exception as error:  # the same point, for one ask
+        log.exception("plan.failed", instance=ask.instance)
+        return Refusal(Reason("plan_failed", {"error": repr(error)[:300]}))
+
+
+def _has_more(now: WorkerView, before: WorkerView | None) -> bool:
+    """Whether something that was short may do now. Views count in grains, so it is no flicker."""
+    if before is None:
+        return True
+    if now is before:
+        return False
+    free = before.device_free_bytes
+    return (
+        now.ram_free_bytes > before.ram_free_bytes
+        or now.ports_free > before.ports_free
+        or (now.disk_free_bytes or 0) > (before.disk_free_bytes or 0)
+        or any(size > free.get(device, -1) for device, size in now.device_free_bytes.items())
+    )
 
 
 def _names(waiting: Sequence[Instance]) -> tuple[str, ...]:

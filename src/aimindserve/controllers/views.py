@@ -9,8 +9,11 @@ from functools import lru_cache
 from typing import cast
 
 from aimindserve.core.facts import ModelRef, SourceName
+from aimindserve.core.labels import labels_of
+from aimindserve.core.report import RunState
 from aimindserve.resources._kind import Resource
 from aimindserve.resources.deployment import DeploymentSpec, DeploymentStatus
+from aimindserve.resources.estimate import EstimateSpec, EstimateStatus
 from aimindserve.resources.instance import InstanceSpec, InstanceStatus, is_ready
 from aimindserve.resources.model_file import ModelFileSpec, ModelFileStatus
 from aimindserve.resources.route import RouteSpec, RouteStatus
@@ -18,6 +21,7 @@ from aimindserve.resources.worker import WorkerSpec, WorkerStatus
 from aimindserve.store.base import Store
 
 Deployment = Resource[DeploymentSpec, DeploymentStatus]
+Estimate = Resource[EstimateSpec, EstimateStatus]
 Instance = Resource[InstanceSpec, InstanceStatus]
 ModelFile = Resource[ModelFileSpec, ModelFileStatus]
 Route = Resource[RouteSpec, RouteStatus]
@@ -42,6 +46,21 @@ def workers(store: Store) -> Sequence[Worker]:
 def model_files(store: Store) -> Sequence[ModelFile]:
     """All model files, by name."""
     return cast("Sequence[ModelFile]", store.list("model-file"))
+
+
+def estimates(store: Store) -> Sequence[Estimate]:
+    """All estimates, by name."""
+    return cast("Sequence[Estimate]", store.list("estimate"))
+
+
+def find_estimate(store: Store, name: str) -> Estimate | None:
+    """The estimate or None."""
+    return cast("Estimate | None", store.find("estimate", name))
+
+
+def find_instance(store: Store, name: str) -> Instance | None:
+    """The instance or None."""
+    return cast("Instance | None", store.find("instance", name))
 
 
 def find_deployment(store: Store, name: str) -> Deployment | None:
@@ -82,6 +101,18 @@ def serves(store: Store, instance: Instance) -> bool:
     )
 
 
+def is_failing(instance: Instance) -> bool:
+    """Whether it ended by itself of late, or was given up."""
+    seen = instance.status.observed
+    return seen is not None and seen.state in {RunState.BACKOFF, RunState.FAILED}
+
+
+def is_doubtful(store: Store, instance: Instance) -> bool:
+    """Whether one of its workers is cordoned or does not report."""
+    homes = [find_worker(store, name) for name in placed_on(instance)]
+    return any(home is None or not home.status.ready or home.spec.cordoned for home in homes)
+
+
 def is_up(worker: Worker | None) -> bool:
     """Whether the worker exists and reports."""
     return worker is not None and worker.status.ready
@@ -89,8 +120,18 @@ def is_up(worker: Worker | None) -> bool:
 
 def selects(selector: Mapping[str, str], worker: Worker) -> bool:
     """Whether every label of `selector` is on the worker."""
-    labels = worker.metadata.labels
+    labels = worker_labels(worker)
     return all(labels.get(key) == value for key, value in selector.items())
+
+
+def worker_labels(worker: Worker) -> Mapping[str, str]:
+    """Those that somebody gave it, and the built-in ones; of a worker that was never seen the first
+    only."""
+    seen = worker.status.observed
+    own = worker.metadata.labels
+    if seen is None:
+        return own
+    return labels_of(own, worker.name, seen.inventory.os, seen.inventory.arch)
 
 
 def needs_file(model: ModelRef) -> bool:

@@ -4,7 +4,7 @@ Decides nothing; says what was decided so that a person can check it.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from heapq import nsmallest
 from typing import Any
 
@@ -12,30 +12,12 @@ from aimindserve.core.ids import WorkerName
 from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
-from aimindserve.kit.units import format_bytes
-from aimindserve.scheduler.base import Ask, Decision, Refusal
+from aimindserve.scheduler.base import Ask, Decision, Refusal, WorkerView
+from aimindserve.scheduler.nearest import device_answers, nearest
 
 CANDIDATES_SHOWN = 20
 REFUSED_SHOWN = 50
-
-_PHRASES = {
-    "worker_not_ready": "not ready",
-    "worker_cordoned": "cordoned",
-    "selector_empty": "excluded by a placement rule",
-    "platform_unsupported": "of a platform it does not run on",
-    "path_missing": "without the model's file",
-    "path_perm": "not allowed to read the model's file",
-    "path_forbidden": "not allowed to read the model's path",
-    "file_checking": "still looking at the model's file",
-    "file_failed": "unable to use the model's file",
-    "format_invalid": "with an unusable model file",
-    "no_fit_vram": "with too little free device memory",
-    "no_fit_ram": "with too little free RAM",
-    "device_missing": "without the chosen device",
-    "port_exhausted": "without a free port",
-}
-"""`3 of 5 workers are …`, `3 of 5 workers …`: each reads after a number."""
-
+DEVICES_SHOWN = 64
 
 Objections = tuple[tuple[WorkerName, Reason], ...]
 """Every worker with everything that speaks against it, sorted by worker."""
@@ -46,19 +28,25 @@ def refuse(ask: Ask, workers: int, objections: Objections) -> Refusal:
     if not workers:
         return Refusal(Reason("no_worker"))
     if not ask.shapes:
-        summary = "there is no way to run it"
-        return Refusal(Reason("no_fit", {"summary": summary, "name": ask.instance}))
+        return Refusal(_sum(ask, workers, {}))
     return Refusal(_summary(ask, workers, objections), objections)
 
 
 def record(decision: Decision) -> dict[str, Any]:
     """The decision as plain JSON data, bounded: the answer of `/instances/<name>/decision`."""
     ask = decision.ask
-    judged = list(zip(decision.workers, decision.results, strict=True))
-    scored = [(name, result) for name, result in judged if isinstance(result, float)]
-    refused = [(name, result) for name, result in judged if isinstance(result, Reason)]
-    if decision.refusal is not None:
-        refused = list(decision.refusal.workers)
+    workers = {worker.name: worker for worker in decision.judged.workers}
+    refusal = decision.refusal
+    scored: list[tuple[WorkerName, float, int]] = []
+    refused: Sequence[tuple[WorkerName, Reason]] = () if refusal is None else refusal.workers
+    if refusal is None:
+        judged = list(zip(workers, decision.results, strict=True))
+        refused = [(name, result) for name, result in judged if isinstance(result, Reason)]
+        scored = [
+            (name, result, position)
+            for position, (name, result) in enumerate(judged)
+            if isinstance(result, float)
+        ]
     best = nsmallest(CANDIDATES_SHOWN, scored, key=lambda item: (-item[1], item[0]))
     shape = None if decision.shape is None else ask.shapes[decision.shape].label
     counts = Counter(reason.code for _, reason in refused)
@@ -69,38 +57,67 @@ def record(decision: Decision) -> dict[str, Any]:
         "strategy": ask.strategy,
         "shapes": [_shape(each) for each in ask.shapes],
         "shape": shape,
-        "workers": len(decision.results),
-        "candidates": [{"worker": name, "score": round(score, 6)} for name, score in best],
+        "workers": len(workers),
+        "candidates": [
+            {"worker": name, "score": round(score, 6), "parts": _parts(decision, position)}
+            for name, score, position in best
+        ],
         "candidates_total": len(scored),
         "refused": [
             {"worker": name, **_reason(reason)} for name, reason in refused[:REFUSED_SHOWN]
         ],
         "refused_total": len({name for name, _ in refused}),
         "counts": dict(sorted(counts.items())),
+        "devices": _devices(
+            decision, {name: workers[name] for name, _ in refused if name in workers}
+        ),
+        "nearest": {} if decision.placement is not None else nearest(ask, [*workers.values()]),
         "choice": None if decision.placement is None else _placement(decision.placement),
-        "refusal": None if decision.refusal is None else _reason(decision.refusal.summary),
+        "refusal": None if refusal is None else _reason(refusal.summary),
     }
+
+
+def _parts(decision: Decision, position: int) -> dict[str, float]:
+    parts = decision.judged.parts(position)
+    return {name: round(parts[name], 6) for name in sorted(parts)}
+
+
+def _devices(decision: Decision, refused: Mapping[str, WorkerView]) -> list[dict[str, Any]]:
+    """Each device's answer, of the first workers that were refused."""
+    ask = decision.ask
+    if not ask.shapes:
+        return []
+    shape = ask.shapes[-1 if decision.shape is None else decision.shape]
+    if decision.shape is None:  # what would need least of those that take devices at all
+        takers = [each for each in ask.shapes if each.layers or any(r.devices for r in each.ranks)]
+        shape = takers[-1] if takers else shape
+    shown: list[dict[str, Any]] = []
+    for worker in refused.values():
+        shown += device_answers(ask, shape, worker)
+        if len(shown) >= DEVICES_SHOWN:
+            break
+    return shown[:DEVICES_SHOWN]
 
 
 def _summary(ask: Ask, workers: int, objections: Objections) -> Reason:
     if workers == 1 and len(objections) == 1:
         return objections[0][1]
-    counts = Counter(reason.code for _, reason in objections)
-    phrases = [
-        f"{count} of {workers} {_PHRASES.get(code, code)}"
-        for code, count in sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    ]
     largest = _largest_free(objections)
-    params: dict[str, Any] = {"name": ask.instance, "counts": dict(sorted(counts.items()))}
-    if largest is not None:
+    if largest is None:
+        closest = {}
+    else:
         name, reason = largest
         need, free = reason.params["need_bytes"], reason.params["free_bytes"]
-        phrases.append(
-            f"the closest is {name}, which has {format_bytes(free)} free of the "
-            f"{format_bytes(need)} needed"
-        )
-        params |= {"closest": name, "need_bytes": need, "free_bytes": free}
-    return Reason("no_fit", {**params, "summary": "; ".join(phrases)})
+        closest = {"closest": name, "need_bytes": need, "free_bytes": free}
+    return _sum(ask, workers, Counter(reason.code for _, reason in objections), closest)
+
+
+def _sum(
+    ask: Ask, workers: int, counts: Mapping[str, int], closest: Mapping[str, Any] | None = None
+) -> Reason:
+    """The reason that stands for many; `core.tally` puts its numbers into words."""
+    params = {"name": ask.instance, "workers": workers, "counts": dict(sorted(counts.items()))}
+    return Reason("no_fit", params | dict(closest or {}))
 
 
 def _largest_free(reasons: Sequence[tuple[str, Reason]]) -> tuple[str, Reason] | None:
@@ -122,7 +139,8 @@ def _shape(shape: Shape) -> dict[str, Any]:
     return {
         "label": shape.label,
         "ranks": [
-            {"device_bytes": rank.device.total, "ram_bytes": rank.ram.total} for rank in shape.ranks
+            {"devices": [device.total for device in rank.devices], "ram_bytes": rank.ram.total}
+            for rank in shape.ranks
         ],
     }
 

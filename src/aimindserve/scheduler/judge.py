@@ -2,143 +2,443 @@
 
 Replicas of one deployment ask the same question; a placement changes the answer of one worker only.
 So each kind of ask is judged once against every worker, and again only where something was placed
-since: 500 asks on 1,000 workers cost little more than 500 + 1,000 judgements per kind.
+since. What no placement can change is asked once for all kinds that ask it alike. Reasons are
+worked out when somebody looks at them: most never are.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from heapq import heappop, heappush
+from dataclasses import replace
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
 
-from aimindserve.core.ids import WorkerName
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
-from aimindserve.scheduler.base import Ask, Filter, Scorer, WorkerView
+from aimindserve.scheduler.base import (
+    Ask,
+    Filter,
+    Gauge,
+    Objections,
+    Refusal,
+    Scorer,
+    Screen,
+    WorkerView,
+)
+from aimindserve.scheduler.explain import refuse
+from aimindserve.scheduler.memo import Steady, kept, token
+from aimindserve.scheduler.pack import way
+from aimindserve.scheduler.world import World
 
-Result = float | Reason
+Test = tuple[Filter, Screen]
 
 
 class Judge:
-    """Holds the workers as they are while a plan is made, and the judgements about them."""
+    """Judgements about the workers of one plan."""
+
+    def __init__(self, world: World, filters: Sequence[Filter], scorers: Sequence[Scorer]) -> None:
+        self.world = world
+        self._lasting = [each for each in filters if hasattr(each, "lasting")]
+        self._passing = [each for each in filters if not hasattr(each, "lasting")]
+        self._scorers = scorers
+        self._kinds: dict[Hashable, Kind] = {}
+        self._standings: dict[Hashable, Standing] = {}
+        self._known_shapes: dict[int, tuple[tuple[Shape, ...], tuple[Shape, ...]]] = {}
+        """By identity of an ask's shapes: they, kept alive, and the equal ones met first."""
+        self._shapes: dict[tuple[Shape, ...], tuple[Shape, ...]] = {}
+
+    def kind(self, ask: Ask) -> "Kind":
+        """What is known of asks like this one."""
+        key = self._key(ask)
+        kind = self._kinds.get(key)
+        if kind is None:
+            sheets = [self._sheet(ask, shape) for shape in ask.shapes]
+            kind = self._kinds[key] = Kind(self.world, sheets)
+        return kind
+
+    def _sheet(self, ask: Ask, shape: Shape) -> "Sheet":
+        key = tuple(getattr(each, "lasting")(ask, shape) for each in self._lasting)  # noqa: B009
+        standing = self._standings.get(key)
+        if standing is None:
+            standing = Standing(ask, shape, _tests(self._lasting, ask, shape), token(key))
+            standing.fill(self.world.now)
+            self._standings[key] = standing
+        return Sheet(ask, shape, standing, _tests(self._passing, ask, shape), self._scorers)
+
+    def _key(self, ask: Ask) -> Hashable:
+        """Asks of one kind differ in nothing that a filter or scorer may look at. Mappings go by
+        identity: the asks keep them alive, and two equal ones are only judged twice."""
+        known = self._known_shapes.get(id(ask.shapes))
+        if known is None:  # equal shapes become one object: their hash is worked out once
+            known = ask.shapes, self._shapes.setdefault(ask.shapes, ask.shapes)
+            self._known_shapes[id(ask.shapes)] = known
+        return (
+            id(known[1]),
+            ask.deployment,
+            tuple(sorted(ask.selector.items())),
+            ask.device_ids,
+            ask.devices_each,
+            ask.strategy,
+            None if ask.file_workers is None else id(ask.file_workers),
+            id(ask.file_at) if ask.file_at else None,
+            ask.file_bytes,
+            ask.instances_per_worker_max,
+            id(ask.failures) if ask.failures else None,
+            id(ask.crashes) if ask.crashes else None,
+            ask.backend,
+            ask.backend_version,
+        )
+
+
+class Standing:
+    """Who is refused, or not, whatever is placed."""
+
+    def __init__(self, ask: Ask, shape: Shape, tests: Sequence[Test], mark: object) -> None:
+        self._ask = ask
+        self._shape = shape
+        self._tests = tests
+        self._mark = mark
+        self.positions: Sequence[int] = ()
+        self.there: frozenset[int] = frozenset()
+        self._told = token((mark, "reasons"))
+
+    def fill(self, workers: Sequence[WorkerView]) -> None:
+        """Ask about every worker."""
+        mark = self._mark
+        passing = [worker.memo.get(mark) for worker in workers]
+        if None in passing:
+            passing = [kept(worker, mark, self._passes) for worker in workers]
+        self.positions = [position for position, passes in enumerate(passing) if passes]
+        self.there = frozenset(self.positions)
+
+    def _passes(self, worker: WorkerView) -> bool:
+        return all(test(worker) for _, test in self._tests)
+
+    def reasons(self, position: int, worker: WorkerView) -> list[Reason]:
+        """Everything lasting that speaks against the worker at `position`."""
+        if position in self.there:
+            return []
+        return kept(worker, self._told, self._against)
+
+    def _against(self, worker: WorkerView) -> list[Reason]:
+        return _reasons(self._tests, self._ask, self._shape, worker)
+
+
+class Sheet:
+    """One kind of ask and one of its shapes, judged against every worker."""
 
     def __init__(
-        self, workers: Sequence[WorkerView], filters: Sequence[Filter], scorers: Sequence[Scorer]
+        self,
+        ask: Ask,
+        shape: Shape,
+        standing: Standing,
+        tests: Sequence[Test],
+        scorers: Sequence[Scorer],
     ) -> None:
-        self.workers = list(workers)
-        self.names = tuple(worker.name for worker in workers)
-        self._rejects = [each.reject for each in filters]
-        self._scores = [(each.weight, each.score) for each in scorers]
-        self._sheets: dict[Hashable, _Sheet] = {}
-        self._cases: dict[Hashable, _Case] = {}
-        self._changes: list[int] = []
+        self.ask = ask
+        self.shape = shape
+        self.scorers = scorers
+        self.way = way(ask, shape)
+        self.results: list[float | None] = []
+        """Per worker its score; None where a filter refuses it."""
+        self.failed_moment: int | None = None
+        """When no workers together would do: until something changes they still do not."""
+        self._standing = standing
+        self._tests = tests
+        self._gauges = _gauges(scorers, ask, shape)
+        self._ranking: list[tuple[float, int]] = []
+        self._moment = 0
+        self._reasons: dict[int, tuple[WorkerView, Reason]] = {}
 
-    def results(self, ask: Ask, index: int) -> tuple[Sequence[Result], int | None]:
-        """Per worker, in their order: the score for the ask's shape number `index`, or why not; and
-        the position of the best, the first of equals, if there is any."""
-        key = (_kind(ask), index)
-        sheet = self._sheets.get(key)
-        if sheet is None:
-            sheet = self._sheets[key] = _Sheet(len(self.workers))
-            stale: Sequence[int] = range(len(self.workers))
-        else:
-            stale = sorted(set(self._changes[sheet.seen :]))
-        shape = ask.shapes[index]
-        for position in stale:
-            sheet.put(position, self._judge(ask, shape, self.workers[position]))
-        sheet.seen = len(self._changes)
-        return sheet.results, sheet.best()
+    def refresh(self, world: World) -> "Sheet":
+        """Judge what changed since it was last done, or everything the first time."""
+        if not self.results:
+            self._fill(world)
+        elif self._moment != world.moment:
+            there = self._standing.there
+            for position in world.changed(self._moment, world.moment):
+                if position in there:
+                    self._put(position, self._judge(world.now[position]))
+        self._moment = world.moment
+        return self
 
-    def objections(self, ask: Ask) -> tuple[tuple[WorkerName, Reason], ...]:
-        """Everything that speaks against every worker, not only the first thing found: the reasons
-        of the shape that comes closest there."""
-        key = _kind(ask)
-        case = self._cases.get(key)
-        if case is None:
-            case = self._cases[key] = _Case(len(self.workers))
-            stale: Sequence[int] = range(len(self.workers))
-        else:
-            stale = sorted(set(self._changes[case.seen :]))
-        for position in stale:
-            worker = self.workers[position]
-            case.reasons[position] = [
-                (worker.name, reason) for reason in self._closest(ask, worker)
-            ]
-        if stale:
-            case.flat = tuple(entry for entries in case.reasons for entry in entries)
-        case.seen = len(self._changes)
-        return case.flat
+    def best(self) -> int | None:
+        """The position of the highest score, the first of equals, if there is any."""
+        ranking, results = self._ranking, self.results
+        while ranking:
+            score, position = ranking[0]
+            if results[position] == -score:
+                return position
+            heappop(ranking)  # no longer true
+        return None
 
-    def change(self, position: int, worker: WorkerView) -> None:
-        """The worker at `position` is now so."""
-        self.workers[position] = worker
-        self._changes.append(position)
+    def ranked(self) -> list[int]:
+        """Positions of all workers that will do, the best first."""
+        scored = [
+            (-score, position) for position, score in enumerate(self.results) if score is not None
+        ]
+        return [position for _, position in sorted(scored)]
 
-    def _closest(self, ask: Ask, worker: WorkerView) -> Sequence[Reason]:
-        """The reasons of the shape with the fewest; the last of equals, which needs least."""
-        closest: Sequence[Reason] | None = None
-        for shape in ask.shapes:
-            given = (reject(ask, shape, worker) for reject in self._rejects)
-            reasons = [reason for reason in given if reason is not None]
-            if closest is None or len(reasons) <= len(closest):
-                closest = reasons
-        return closest or ()
+    def passing_but(self, name: str, world: World) -> list[int]:
+        """Positions of all workers that no filter refuses, or only the one called `name`."""
+        tests = [test for each, test in self._tests if each.name != name]
+        return [
+            position
+            for position in self._standing.positions
+            if all(test(world.now[position]) for test in tests)
+        ]
 
-    def _judge(self, ask: Ask, shape: Shape, worker: WorkerView) -> Result:
-        # The innermost loop of the scheduler: asked some hundred thousand times for a plan.
-        for reject in self._rejects:
-            reason = reject(ask, shape, worker)
-            if reason is not None:
-                return reason
+    def refusing_all(self, world: World) -> list[list[Filter]]:
+        """The filters that refuse each worker as it is now."""
+        workers = world.now
+        found: list[list[Filter]] = [[]] * len(workers)
+        for each, test in self._tests:
+            passing = frozenset(_sift(test, world, range(len(workers))))
+            if len(passing) < len(workers):
+                for position in range(len(workers)):
+                    if position not in passing:
+                        found[position] = [*found[position], each]
+        return found
+
+    def refusing(self, worker: WorkerView) -> list[Filter]:
+        """The filters that refuse a worker as it is now."""
+        return [each for each, test in self._tests if not test(worker)]
+
+    def lasting(self, position: int, worker: WorkerView) -> list[Reason]:
+        """What speaks against a worker whatever is placed."""
+        return self._standing.reasons(position, worker)
+
+    def reason(self, position: int, worker: WorkerView) -> Reason:
+        """The first thing that speaks against a worker that is refused."""
+        lasting = self._standing.reasons(position, worker)
+        if lasting:
+            return lasting[0]
+        known = self._reasons.get(position)
+        if known is None or known[0] is not worker:
+            found = _reasons(self._tests, self.ask, self.shape, worker, most=1)
+            known = self._reasons[position] = (worker, found[0] if found else Reason("unknown"))
+        return known[1]
+
+    def _fill(self, world: World) -> None:
+        workers = world.now
+        passing = self._standing.positions
+        # All must agree, so the order is free: those with a quick way leave few for the others.
+        for _, test in sorted(self._tests, key=lambda each: not hasattr(each[1], "sift")):
+            passing = _sift(test, world, passing)
+        self.results = [None] * len(workers)
+        scores = [0.0] * len(passing)
+        for weight, gauge in self._gauges:  # in the same order as `_score`: floats are not exact
+            if isinstance(gauge, Steady):
+                column = world.column(gauge.key, gauge.of)
+                scores = [
+                    score + weight * column[position]
+                    for score, position in zip(scores, passing, strict=True)
+                ]
+            else:
+                scores = [
+                    score + weight * gauge(workers[position])
+                    for score, position in zip(scores, passing, strict=True)
+                ]
+        for position, score in zip(passing, scores, strict=True):
+            self.results[position] = score
+        self._ranking = [
+            (-score, position) for position, score in zip(passing, scores, strict=True)
+        ]
+        heapify(self._ranking)
+
+    def _put(self, position: int, score: float | None) -> None:
+        if score is not None and score != self.results[position]:
+            heappush(self._ranking, (-score, position))
+        self.results[position] = score
+
+    def _judge(self, worker: WorkerView) -> float | None:
+        for _, test in self._tests:
+            if not test(worker):
+                return None
+        return self._score(worker)
+
+    def _score(self, worker: WorkerView) -> float:
         total = 0.0
-        for weight, score in self._scores:
-            total += weight * score(ask, shape, worker)
+        for weight, gauge in self._gauges:
+            total += weight * gauge(worker)
         return total
 
 
-class _Sheet:
-    """The judgements of one kind of ask; `seen` counts the changes that are in them."""
+class Kind:
+    """Everything known of asks that are alike."""
 
-    def __init__(self, size: int) -> None:
-        self.results: list[Result] = [0.0] * size
-        self.seen = 0
-        self._ranking: list[tuple[float, int]] = []
+    def __init__(self, world: World, sheets: Sequence[Sheet]) -> None:
+        self.world = world
+        self.sheets = sheets
+        self._against: list[_Against] = []
+        self._refusal: Refusal | None = None
+        self._moment = 0
 
-    def put(self, position: int, result: Result) -> None:
-        """What is now said of the worker at `position`."""
-        self.results[position] = result
-        if isinstance(result, float):
-            heappush(self._ranking, (-result, position))
+    def refusal(self, ask: Ask, moment: int) -> Refusal:
+        """Why no worker would do at `moment`."""
+        world = self.world
+        if self._refusal is None or moment < self._moment:
+            self._refusal = None
+            self._against = self._all_objections(moment)
+        else:
+            for position in world.changed(self._moment, moment):
+                self._refusal = None
+                self._against[position] = self._objections(position, world.at(position, moment))
+        self._moment = moment
+        if self._refusal is None:
+            self._refusal = refuse(ask, len(world.now), self._flat())
+        return _named(self._refusal, ask.instance)
 
-    def best(self) -> int | None:
-        """The position of the highest score; entries that are no longer true are dropped."""
-        while self._ranking:
-            score, position = self._ranking[0]
-            if self.results[position] == -score:
-                return position
-            heappop(self._ranking)
-        return None
+    def _flat(self) -> Objections:
+        could = Counter(id(each.sheet) for each in self._against if not each.reasons)
+        return tuple(
+            (worker.name, reason)
+            for worker, each in zip(self.world.now, self._against, strict=True)
+            for reason in each.reasons or _not_together(worker, each.sheet, could)
+        )
+
+    def _all_objections(self, moment: int) -> "list[_Against]":
+        world = self.world
+        if moment != world.moment:
+            then = world.all_at(moment)
+            return [self._objections(position, worker) for position, worker in enumerate(then)]
+        refusing = [sheet.refusing_all(world) for sheet in self.sheets]
+        return [
+            self._objections(position, worker, [each[position] for each in refusing])
+            for position, worker in enumerate(world.now)
+        ]
+
+    def _objections(
+        self, position: int, worker: WorkerView, refusing: Sequence[list[Filter]] = ()
+    ) -> "_Against":
+        """Everything that speaks against the worker, not only the first thing found: of the shape
+        with the fewest; the last of equals, which needs least. `refusing`: the filters by sheet,
+        where they are known."""
+        closest: Sheet | None = None
+        lasting: list[Reason] = []
+        passing: list[Filter] = []
+        for index, sheet in enumerate(self.sheets):
+            first = sheet.lasting(position, worker)
+            then = refusing[index] if refusing else sheet.refusing(worker)
+            if closest is None or len(first) + len(then) <= len(lasting) + len(passing):
+                closest, lasting, passing = sheet, first, then
+        if closest is None:
+            return _Against(None, [])
+        given = [each.reject(closest.ask, closest.shape, worker) for each in passing]
+        return _Against(closest, lasting + [reason for reason in given if reason is not None])
 
 
-class _Case:
-    """What speaks against each worker for one kind of ask."""
-
-    def __init__(self, size: int) -> None:
-        self.reasons: list[list[tuple[WorkerName, Reason]]] = [[] for _ in range(size)]
-        self.flat: tuple[tuple[WorkerName, Reason], ...] = ()
-        self.seen = 0
+class _Against(NamedTuple):
+    sheet: Sheet | None
+    reasons: list[Reason]
+    """None: it could take a part of what needs several workers."""
 
 
-def _kind(ask: Ask) -> Hashable:
-    """Asks of one kind differ in nothing that a filter or scorer may look at. The mapping of files
-    goes by identity: the asks keep it alive, and two equal ones are only judged twice."""
-    return (
-        ask.deployment,
-        ask.shapes,
-        _frozen(ask.selector),
-        ask.device_ids,
-        ask.strategy,
-        ask.backend,
-        id(ask.file_workers),
-    )
+class Judged:
+    """What one decision saw (`base.Judgements`)."""
+
+    def __init__(self, kind: Kind, sheet: Sheet | None, ask: Ask) -> None:
+        self._kind = kind
+        self._sheet = sheet
+        self._ask = ask
+        self._moment = kind.world.moment
+        self._scores = () if sheet is None else tuple(sheet.results)
+        self._refusal: Refusal | None = None
+
+    @property
+    def workers(self) -> Sequence[WorkerView]:
+        return () if self._sheet is None else self._kind.world.all_at(self._moment)
+
+    @property
+    def results(self) -> tuple[float | Reason, ...]:
+        sheet = self._sheet
+        if sheet is None:
+            return ()
+        world, moment = self._kind.world, self._moment
+        return tuple(
+            sheet.reason(position, world.at(position, moment)) if score is None else score
+            for position, score in enumerate(self._scores)
+        )
+
+    @property
+    def refusal(self) -> Refusal:
+        if self._refusal is None:
+            self._refusal = self._kind.refusal(self._ask, self._moment)
+        return self._refusal
+
+    def score(self, position: int) -> float | None:
+        return self._scores[position]
+
+    def parts(self, position: int) -> Mapping[str, float]:
+        sheet = self._sheet
+        if sheet is None:
+            return {}
+        worker = self._kind.world.at(position, self._moment)
+        return {each.name: each.score(sheet.ask, sheet.shape, worker) for each in sheet.scorers}
 
 
-def _frozen(mapping: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted(mapping.items()))
+def _not_together(worker: WorkerView, sheet: Sheet | None, could: Counter[int]) -> Sequence[Reason]:
+    """What keeps those apart that could take a part each."""
+    if sheet is None:
+        return ()
+    wanted = len(sheet.shape.ranks)
+    params = {"worker": worker.name, "found": could[id(sheet)], "wanted": wanted}
+    same = could[id(sheet)] >= wanted
+    return (Reason("unlike_workers" if same else "too_few_workers", params),)
+
+
+def _tests(filters: Sequence[Filter], ask: Ask, shape: Shape) -> Sequence[Test]:
+    found: list[Test] = []
+    for each in filters:
+        screening = getattr(each, "screen", None)
+        test = _slow_test(each, ask, shape) if screening is None else screening(ask, shape)
+        if test is not None:
+            found.append((each, test))
+    return found
+
+
+def _sift(test: Screen, world: World, positions: Sequence[int]) -> Sequence[int]:
+    """Those of `positions` that pass; some tests have a quick way for many."""
+    sift = getattr(test, "sift", None)
+    if sift is not None:
+        return sift(world, positions)
+    workers = world.now
+    return [position for position in positions if test(workers[position])]
+
+
+def _slow_test(each: Filter, ask: Ask, shape: Shape) -> Screen:
+    return lambda worker: each.reject(ask, shape, worker) is None
+
+
+def _reasons(
+    tests: Sequence[Test], ask: Ask, shape: Shape, worker: WorkerView, most: int = 99
+) -> list[Reason]:
+    found: list[Reason] = []
+    for each, test in tests:
+        reason = None if test(worker) else each.reject(ask, shape, worker)
+        if reason is not None:
+            found.append(reason)
+            if len(found) >= most:
+                break
+    return found
+
+
+def _gauges(scorers: Sequence[Scorer], ask: Ask, shape: Shape) -> Sequence[tuple[float, Gauge]]:
+    found: list[tuple[float, Gauge]] = []
+    for each in scorers:
+        preparing = getattr(each, "prepare", None)
+        gauge = _slow_gauge(each, ask, shape) if preparing is None else preparing(ask, shape)
+        if gauge is not None:
+            found.append((each.weight, gauge))
+    return found
+
+
+def _slow_gauge(each: Scorer, ask: Ask, shape: Shape) -> Gauge:
+    return lambda worker: each.score(ask, shape, worker)
+
+
+def _named(refusal: Refusal, instance: str) -> Refusal:
+    """The refusal of another ask of the kind: only its name is another."""
+    summary = refusal.summary
+    if summary.params.get("name", instance) == instance:
+        return refusal
+    return replace(refusal, summary=replace(summary, params={**summary.params, "name": instance}))

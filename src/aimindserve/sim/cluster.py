@@ -32,6 +32,9 @@ R = TypeVar("R")
 STUCK_S = 60.0
 """An engine that hangs while it loads is given up after this, not after half an hour: a run has no
 half hour to wait."""
+RSS_BYTES = 30 * 1024**2
+TELLING_SHARE = 0.7
+"""Machines whose driver says which process holds what."""
 MODEL_PATH = "/models/model-{}.gguf"
 
 
@@ -159,7 +162,8 @@ class Cluster:
 
         def play(_spec: LaunchSpec, place: RunPlace) -> Script:
             self.trace.add("engine.start", name, place.instance, place.run)
-            return Script(load_s=rng.uniform(1.0, 20.0), stop_s=rng.uniform(0.1, 3.0))
+            load_s, stop_s = rng.uniform(1.0, 20.0), rng.uniform(0.1, 3.0)
+            return Script(load_s=load_s, stop_s=stop_s, rss_bytes=RSS_BYTES)
 
         shape = MachineShape(
             devices=self.scenario.devices,
@@ -175,6 +179,7 @@ class Cluster:
             self._models,
             rng,
             {"zone": name[-1]},
+            tells=rng.random() < TELLING_SHARE,
             play=play,
         )
         machine = self.machines[name] = SimMachine(parts)
@@ -191,9 +196,13 @@ class Calm:
         self.name = backend.name
         self.aliases = backend.aliases
         self.title = backend.title
+        self.starts_across = backend.starts_across
         self.serves = backend.serves
         self.shapes = backend.shapes
         self.launch = backend.launch
+        self.loads = backend.loads
+        self.lesser = backend.lesser
+        self.installations = backend.installations
 
     def probe(self, context: LaunchContext) -> Probe:
         """The backend's own probe, slower, and sooner out of patience."""

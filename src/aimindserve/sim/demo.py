@@ -2,7 +2,7 @@
 
 Workers, devices and engines are simulated; store, controllers, scheduler and API are the real ones
 and cannot tell. Now and then an engine dies and comes back, so that there is something to see.
-Engines here answer health checks, not chats.
+With `talk`, engines answer chats, too, for there is a network then.
 """
 
 import random
@@ -26,16 +26,18 @@ from aimindserve.sim.cluster import Calm, model_facts
 from aimindserve.sim.door import Door
 from aimindserve.sim.machine import MachineParts, MachineShape, SimMachine
 from aimindserve.sim.network import Line, LocalServer, SimLink
+from aimindserve.sim.talk import Talk
 from aimindserve.store.base import Draft, Store
 from aimindserve.store.leases import Leases
 
 log = get_logger("demo")
 
-NOBODY_PORT = 1
-"""Where the simulated agents say they listen: nobody answers there, so a request fails at once."""
+ANY_PORT = 0
 PROBE_S = 10.0
 TROUBLE_S = 90.0
 START_APART_S = 0.05
+TAKEN_SHARE = 0.93
+"""What engines really take of their claims."""
 
 SHAPES: tuple[tuple[int, MachineShape], ...] = (
     (4, MachineShape(8, 141 * GIB, "NVIDIA H200 (simulated)", 96, 1024 * GIB)),
@@ -76,14 +78,21 @@ SAMPLES: tuple[Sample, ...] = (
 )
 
 
-async def run_fleet(
-    store: Store, leases: Leases, clock: Clock, *, workers: int, devices: int, seed: int
+async def run_fleet(  # noqa: PLR0913 - a composition root hands in every part by name
+    store: Store,
+    leases: Leases,
+    clock: Clock,
+    *,
+    workers: int,
+    devices: int,
+    seed: int,
+    talk: Talk | None = None,
 ) -> None:
     """Register `workers` simulated machines with at most `devices` devices each, deploy a few
     models on them, and keep it all going until cancelled."""
     tasks = TaskSupervisor(clock)
     door = Door(store, leases, clock)
-    fleet = Fleet(store, clock, LocalServer(door), seed, devices)
+    fleet = Fleet(store, clock, LocalServer(door), seed, devices, talk)
     try:
         tasks.keep_running(door.run, name="demo.desired")
         for number in range(workers):
@@ -100,13 +109,20 @@ class Fleet:
     """The machines of the demo."""
 
     def __init__(
-        self, store: Store, clock: Clock, server: LocalServer, seed: int, devices: int
+        self,
+        store: Store,
+        clock: Clock,
+        server: LocalServer,
+        seed: int,
+        devices: int,
+        talk: Talk | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._server = server
         self._seed = seed
         self._devices = devices
+        self._talk = talk
         self._rng = chance.stream(seed, "demo")
         self._machines: list[SimMachine] = []
         self._backends = {**backends(), "fake": Calm(backends()["fake"], PROBE_S)}
@@ -127,11 +143,12 @@ class Fleet:
                 models=self._models,
                 rng=rng,
                 labels={"zone": "edge" if not shape.devices else f"hall-{number % 3 + 1}"},
-                port=NOBODY_PORT,
+                port=ANY_PORT,
+                talk=self._talk,
                 play=_player(rng),
             )
         )
-        machine.accelerator.used_bytes = self._meter(machine)
+        machine.accelerator.held = self._meter(machine)
         self._machines.append(machine)
         machine.start_agent()
 
@@ -151,19 +168,21 @@ class Fleet:
         for machine in self._machines:
             await machine.crash_agent()
 
-    def _meter(self, machine: SimMachine) -> Callable[[DeviceId], int]:
-        """Memory in use on a device: what its living engines claimed."""
+    def _meter(self, machine: SimMachine) -> Callable[[DeviceId], Mapping[int, int]]:
+        """Memory in use on a device: most of what its living engines claimed."""
 
-        def used(device: DeviceId) -> int:
-            total = 0
+        def held(device: DeviceId) -> Mapping[int, int]:
+            found: dict[int, int] = {}
             for handle in machine.runtime.living:
                 instance = self._store.find("instance", handle.instance)
                 placement = None if instance is None else instance.status.placement
-                for rank in () if placement is None else placement.ranks:
-                    total += sum(c.memory_bytes for c in rank.claims if c.device == device)
-            return total
+                ranks = () if placement is None else placement.ranks
+                claims = [each for rank in ranks for each in rank.claims if each.device == device]
+                if claims:
+                    found[handle.pid] = int(TAKEN_SHARE * sum(c.memory_bytes for c in claims))
+            return found
 
-        return used
+        return held
 
 
 async def _deploy(store: Store) -> None:

@@ -175,6 +175,48 @@ async def engine_hang(trouble: Trouble, _lasts_s: float) -> None:
         runtime.rewrite(handle.token, hang_after_s=0.0)
 
 
+async def foreign(trouble: Trouble, lasts_s: float) -> None:
+    """Somebody else uses a device for a while."""
+    name = trouble.rng.choice(list(trouble.cluster.machines))
+    accelerator = trouble.cluster.machines[name].accelerator
+    device = trouble.rng.choice(accelerator.devices)
+    if accelerator.foreign.get(device.id):
+        return
+    accelerator.foreign[device.id] = int(device.memory_bytes * trouble.rng.uniform(0.05, 0.6))
+    trouble.cluster.trace.add("fault.foreign", device.id)
+    await trouble.wait(lasts_s)
+    del accelerator.foreign[device.id]
+
+
+async def telemetry(trouble: Trouble, lasts_s: float) -> None:
+    """A driver's tool goes on telling what was so before."""
+    name = trouble.rng.choice(list(trouble.cluster.machines))
+    accelerator = trouble.cluster.machines[name].accelerator
+    if accelerator.stuck is None:
+        accelerator.stuck = accelerator.look()
+        trouble.cluster.trace.add("fault.telemetry", name)
+        await trouble.wait(lasts_s)
+        accelerator.stuck = None
+
+
+async def engine_oom(trouble: Trouble, lasts_s: float) -> None:
+    """The system kills one engine for lack of memory, and again as soon as it is back."""
+    name = trouble.rng.choice(list(trouble.cluster.machines))
+    machine = trouble.cluster.machines[name]
+    living = list(machine.runtime.living)
+    if not living:
+        return
+    victim = trouble.rng.choice(living)
+    trouble.cluster.trace.add("fault.engine_oom", name, victim.instance)
+    until = trouble.cluster.clock.monotonic() + lasts_s
+    while trouble.cluster.clock.monotonic() < until:
+        for handle in machine.runtime.living:
+            if handle.placement_id == victim.placement_id:
+                machine.oom_kills += 1
+                machine.runtime.kill(handle.token)
+        await trouble.wait(1.0)
+
+
 FAULTS: Mapping[str, FaultKind] = {
     kind.__name__: kind
     for kind in (
@@ -189,5 +231,8 @@ FAULTS: Mapping[str, FaultKind] = {
         server_stall,
         engine_crash,
         engine_hang,
+        engine_oom,
+        foreign,
+        telemetry,
     )
 }

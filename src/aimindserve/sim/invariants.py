@@ -2,20 +2,24 @@
 
     at every commit     revisions grow by one · a placement is never changed · no device or RAM is
                         promised beyond what it has · nobody is given up who could be heard
+                        nor beside what others are reported to use
     every second        one living process per instance · no device used beyond its memory · nothing
                         unassigned runs on · who waits has a reason · routes lead to living engines
-    at the end          what runs is what is wanted
+                        · nobody stays where he ran out of memory twice
+    at the end          what runs is what is wanted · nobody waits where there is room
 
 Truth is what the machines say (`FakeRuntime.living`), never what the server believes.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import msgspec
 
+from aimindserve.controllers.failures import barred, is_unfit, next_try
+from aimindserve.controllers.snapshot import GRAIN_BYTES
 from aimindserve.controllers.views import (
     deployments,
     find_deployment,
@@ -25,11 +29,14 @@ from aimindserve.controllers.views import (
     serves,
     workers,
 )
+from aimindserve.core.device import Device
 from aimindserve.core.ids import DeviceId
+from aimindserve.core.reason import Reason
+from aimindserve.kit.units import parse_bytes
 from aimindserve.runtimes.base import Handle
 from aimindserve.sim.cluster import Cluster
 from aimindserve.sim.gateway import GatewayView
-from aimindserve.sim.machine import SimMachine
+from aimindserve.sim.machine import FOREIGN_PID, SimMachine
 from aimindserve.store.base import ChangeRow
 
 UNASSIGNED_S = 45.0
@@ -46,6 +53,12 @@ KNOWN_AFTER_S = 45.0
 """How long after a worker went away the server must know."""
 HEARD_AFTER_S = 20.0
 WINDOW_S = 300.0
+TAKEN_SHARE = 0.8
+"""What engines really take of their claims."""
+RESERVED_BYTES = 1024**3
+SOON_S = 60.0
+REPORTS_KEPT = 3
+"""Seconds: a report may arrive while a placement that was checked is being written."""
 
 
 Living = Mapping[str, Sequence[Handle]]
@@ -71,15 +84,21 @@ class Invariants:
     def __init__(self) -> None:
         self._cluster: Cluster | None = None
         self._revision = 0
+        self.decided = 0
+        """Commits that were not measurements."""
         self._claims: dict[str, _Claims] = {}
         self._known: dict[str, Mapping[str, int]] = {}
         """Placement id -> what it holds, also after the instance is gone."""
+        self._homes: dict[str, frozenset[str]] = {}
+        """Placement id -> its workers."""
         self._evicted: dict[str, float] = {}
         self._away: dict[str, float] = {}
         """Worker -> since when it cannot be heard, in truth."""
         self._back: dict[str, float] = {}
         """Worker -> since when it can be heard again."""
         self._gateway = GatewayView()
+        self._reported: dict[str, deque[int]] = {}
+        """Device -> what its worker said in the last seconds that other people hold of it."""
         self._since: dict[tuple[str, ...], float] = {}
         self._breaches: list[str] = []
 
@@ -87,11 +106,11 @@ class Invariants:
         """Watch `cluster`. Its machines measure what living engines really hold."""
         self._cluster = cluster
 
-        def measure(machine: SimMachine) -> Callable[[DeviceId], int]:
-            return lambda device: self.used_bytes(device, machine.runtime.living)
+        def measure(machine: SimMachine) -> Callable[[DeviceId], Mapping[int, int]]:
+            return lambda device: self._held(device, machine)
 
         for machine in cluster.machines.values():
-            machine.accelerator.used_bytes = measure(machine)
+            machine.accelerator.held = measure(machine)
 
     @property
     def cluster(self) -> Cluster:
@@ -106,6 +125,7 @@ class Invariants:
         if change.revision != self._revision + 1:
             self._breach(f"revision {change.revision} follows {self._revision}")
         self._revision = change.revision
+        self.decided += change.row.kind != "estimate"
         if change.row.kind == "instance":
             self._instance_changed(change)
         elif change.row.kind == "worker":
@@ -115,6 +135,7 @@ class Invariants:
         """Raise InvariantError for the first breach there is."""
         now = self.cluster.clock.monotonic()
         self._note_reachability(now)
+        self._note_reports()
         if self._breaches:
             raise InvariantError(self._breaches[0])
         present: set[tuple[str, ...]] = set()
@@ -148,9 +169,46 @@ class Invariants:
         if {route.name for route in cluster.store.list("route")} != names:
             yield "routes are not the deployments"
 
-    def used_bytes(self, device: str, handles: Sequence[Handle]) -> int:
-        """What living processes hold of a device or `worker:ram`."""
-        return sum(self._known.get(each.placement_id, {}).get(device, 0) for each in handles)
+    def _held(self, device: str, machine: SimMachine) -> Mapping[int, int]:
+        """What living engines hold of a device by now, by process: most of their claims."""
+        return {
+            handle.pid: int(claim * TAKEN_SHARE * machine.runtime.loaded(handle))
+            for handle in machine.runtime.living
+            if (claim := self._known.get(handle.placement_id, {}).get(device, 0))
+        }
+
+    def about_to_try(self) -> bool:
+        """Whether a place where somebody ran out of memory will soon be tried again."""
+        store, now = self.cluster.store, self.cluster.clock.now()
+        tries = [next_try(each.status.failures, now) for each in deployments(store)]
+        return any(left is not None and left < SOON_S for left in tries)
+
+    def starved(self) -> Iterator[str]:
+        """Who waits although there is room: for people, a scheduler that has fallen asleep."""
+        store, now = self.cluster.store, self.cluster.clock.now()
+        for each in instances(store):
+            deployment = find_deployment(store, each.spec.deployment)
+            if each.status.placement is not None or each.spec.stopping or deployment is None:
+                continue
+            shut = barred(deployment.status.failures, each.spec.template, now)
+            for worker in workers(store):
+                open_ = not worker.spec.cordoned and f"{worker.name}:ram" not in shut
+                if open_ and worker.status.ready:
+                    room = [self._room(device, shut) for device in self._devices(worker.name)]
+                    if _fits(each.spec.template.backend_parameters, room):
+                        yield f"instance {each.name} waits though {worker.name} has room"
+
+    def _devices(self, worker: str) -> Sequence[Device]:
+        return self.cluster.machines[worker].accelerator.devices
+
+    def _room(self, device: Device, shut: Mapping[str, Reason]) -> int:
+        """What is really left of a device, less what is reserved and what a grain may hide."""
+        if device.id in shut:
+            return 0
+        promised = sum(claims.held.get(device.id, 0) for claims in self._claims.values())
+        worker = device.id.split(":", 1)[0]
+        others = self.cluster.machines[worker].accelerator.foreign.get(device.id, 0)
+        return device.memory_bytes - promised - others - RESERVED_BYTES - 2 * GRAIN_BYTES
 
     def _unsettled_deployment(self, name: str) -> Iterator[str]:
         store = self.cluster.store
@@ -176,13 +234,22 @@ class Invariants:
         if self.cluster.awake_s() > 0.0:
             yield from self._unassigned(living)
             yield from self._without_reason()
+            yield from self._where_it_failed()
             yield from self._routed_to_nowhere(living)
 
     def _living_twice(self, living: Living) -> Iterator[tuple[tuple[str, ...], float]]:
-        counts = Counter(each.instance_id for handles in living.values() for each in handles)
-        for instance_id, count in counts.items():
-            if count > 1:
+        found: dict[str, list[tuple[str, Handle]]] = {}
+        for name, handles in living.items():
+            for each in handles:
+                found.setdefault(each.instance_id, []).append((name, each))
+        for instance_id, processes in found.items():
+            placements = {each.placement_id for _, each in processes}
+            homes = [name for name, _ in processes]
+            # One for each worker that a placement names, where it names several.
+            if len(placements) > 1 or len(set(homes)) < len(homes):
                 yield ("instance", instance_id, "has more than one process"), -1.0
+            elif len(homes) > len(self._homes.get(min(placements), homes[:1])):
+                yield ("instance", instance_id, "runs on more workers than it has"), -1.0
 
     def _used_beyond(self, living: Living) -> Iterator[tuple[tuple[str, ...], float]]:
         for name, handles in living.items():
@@ -219,6 +286,22 @@ class Invariants:
             if status.placement is None and status.refusal is None and not each.spec.stopping:
                 yield ("instance", each.name, "waits without a reason"), SILENT_S
 
+    def _where_it_failed(self) -> Iterator[tuple[tuple[str, ...], float]]:
+        """Who has run out of memory where he is, twice, is not tried there for ever."""
+        for each in instances(self.cluster.store):
+            if is_unfit(each.status) and not each.spec.stopping:
+                yield ("instance", each.name, "stays where it ran out of memory"), SILENT_S
+
+    def _note_reports(self) -> None:
+        """What the server has been told of other people's memory, on devices that tell it apart."""
+        server = self.cluster.server
+        for name in self.cluster.machines:
+            report = None if server is None else server.leases.report(name)
+            for device in () if report is None else report.worker.usage.devices:
+                told = dict(device.processes or ()).get(FOREIGN_PID, 0)
+                kept = self._reported.setdefault(device.id, deque(maxlen=REPORTS_KEPT))
+                kept.append(told)
+
     def _routed_to_nowhere(self, living: Living) -> Iterator[tuple[tuple[str, ...], float]]:
         for route, instance, worker in self._gateway.targets(self.cluster.store):
             runtime = self.cluster.machines[worker].runtime
@@ -247,14 +330,30 @@ class Invariants:
         held = _held(placement)
         self._claims[row.name] = _Claims(row.id, placement["id"], held)
         self._known[placement["id"]] = held
+        self._homes[placement["id"]] = frozenset(rank["worker"] for rank in placement["ranks"])
+        self._check_layers(row.name, placement)
         self._check_promises(held)
 
+    def _check_layers(self, name: str, placement: Mapping[str, Any]) -> None:
+        """A model that is cut between layers is all on devices, unless its shape says in part."""
+        layers = [claim["layers"] for rank in placement["ranks"] for claim in rank["claims"]]
+        if any(layers) and not all(layers):
+            self._breach(f"{name} has a device without a layer")
+        in_part = "in part" in placement["shape"]
+        if any(layers) and not in_part and any(r["ram"]["weights"] for r in placement["ranks"]):
+            self._breach(f"{name} has layers in RAM")
+
     def _check_promises(self, held: Mapping[str, int]) -> None:
+        self._note_reports()  # the one that woke the scheduler may have come this very moment
         for account in held:
             promised = sum(claims.held.get(account, 0) for claims in self._claims.values())
             limit = self._limit(account)
             if promised > limit:
                 self._breach(f"{account} has {limit} bytes, {promised} are promised")
+            others = min(self._reported.get(account, ()), default=0)
+            if promised + others > limit:
+                beside = f"beside {others} of others"
+                self._breach(f"{account} has {limit} bytes, {promised} are promised {beside}")
 
     def _limit(self, account: str) -> int:
         machine = self.cluster.machines[account.split(":", 1)[0]]
@@ -309,6 +408,17 @@ class Invariants:
 
     def _breach(self, text: str) -> None:
         self._breaches.append(text)
+
+
+def _fits(words: Sequence[str], room: Sequence[int]) -> bool:
+    """Whether devices with so much room take what `people` have asked for."""
+    asked = dict(word.removeprefix("--").split("=", 1) for word in words)
+    need, count = parse_bytes(asked["vram"]), int(asked["devices"])
+    if "workers" in asked:
+        return False  # one worker alone cannot tell
+    if "layers" in asked:
+        count = 1  # where one device holds all of it, it surely fits
+    return sum(size >= need for size in room) >= count
 
 
 def _who(handle: Handle) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.kit.units import GIB
 from aimindserve.runtimes.base import RunPlace
 from aimindserve.runtimes.fake import FakeRuntime, Script
+from aimindserve.sim.talk import Talk, TalkingRuntime
 from aimindserve.worker.agent import Agent
 from aimindserve.worker.config import WorkerConfig
 from aimindserve.worker.link import ServerLink
@@ -52,26 +53,51 @@ class MachineParts:
     rng: random.Random
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     port: int = 10150
+    tells: bool = True
+    """Whether the devices' driver says which process holds what."""
+    talk: Talk | None = None
+    """What its engines answer by; with it the agent listens, and engines can be asked."""
     play: Callable[[LaunchSpec, RunPlace], Script] | None = None
     """The life of each engine; without it each loads for a while and then runs for ever."""
 
 
+FOREIGN_PID = 1
+"""The process of other people, on every machine."""
+
+
 class SimAccelerator:
-    """Devices that exist by declaration; memory in use is what the owner says."""
+    """Devices that exist by declaration; memory in use is what the owner says, and other people."""
 
     name = "simulated"
 
-    def __init__(self, devices: Sequence[Device]) -> None:
+    def __init__(self, devices: Sequence[Device], *, tells: bool = True) -> None:
+        """`tells`: whether the driver says which process holds what."""
         self.devices = tuple(devices)
-        self.used_bytes: Callable[[DeviceId], int] = lambda _device: 0
+        self.tells = tells
+        self.held: Callable[[DeviceId], Mapping[int, int]] = lambda _device: {}
+        """What our engines hold of a device, by process."""
+        self.foreign: dict[DeviceId, int] = {}
+        """What other people's processes hold."""
+        self.stuck: Mapping[DeviceId, DeviceUsage] | None = None
+        """What the driver keeps on answering, whatever happens."""
 
     def detect(self, host: object) -> Sequence[Device]:  # noqa: ARG002 - nothing to look at
         return self.devices
 
     def usage(self, host: object) -> Mapping[DeviceId, DeviceUsage]:  # noqa: ARG002 - see above
-        return {
-            device.id: DeviceUsage(device.id, self.used_bytes(device.id)) for device in self.devices
-        }
+        return self.look() if self.stuck is None else self.stuck
+
+    def look(self) -> Mapping[DeviceId, DeviceUsage]:
+        """The truth."""
+        found: dict[DeviceId, DeviceUsage] = {}
+        for device in self.devices:
+            held = {**self.held(device.id)}
+            if self.foreign.get(device.id):
+                held[FOREIGN_PID] = self.foreign[device.id]
+            told = tuple(sorted(held.items(), key=lambda one: (-one[1], one[0])))
+            processes = told if self.tells else None
+            found[device.id] = DeviceUsage(device.id, sum(held.values()), processes=processes)
+        return found
 
     def expose(self, devices: Sequence[Device]) -> Exposure:
         return Exposure(env=(("CUDA_VISIBLE_DEVICES", ",".join(str(d.index) for d in devices)),))
@@ -97,8 +123,15 @@ class SimMachine:
         self.name = parts.name
         self._parts = parts
         rng = parts.rng
-        self.runtime = FakeRuntime(ROOT / parts.name, parts.clock, parts.play or self._play)
-        self.accelerator = SimAccelerator(_devices(parts.name, parts.shape))
+        root, play = ROOT / parts.name, parts.play or self._play
+        self.runtime = (
+            FakeRuntime(root, parts.clock, play)
+            if parts.talk is None
+            else TalkingRuntime(root, parts.clock, play, parts.talk)
+        )
+        devices = _devices(parts.name, parts.shape)
+        self.accelerator = SimAccelerator(devices, tells=parts.tells)
+        self.oom_kills = 0
         self.files = GivenFiles(parts.models)
         self._memory = KeptInMemory(f"{rng.getrandbits(128):032x}")
         self._tasks: TaskSupervisor | None = None
@@ -130,7 +163,7 @@ class SimMachine:
         parts = self._parts
         host = SimHost(parts.name)
         accelerators = {self.accelerator.name: self.accelerator}
-        machine = FakeMachine(_inventory(parts.shape), accelerators, host)
+        machine = FakeMachine(_inventory(parts.shape), accelerators, host, lambda: self.oom_kills)
         config = WorkerConfig(
             server_url="sim://server",
             token="simulated",  # noqa: S106 - opens nothing
@@ -142,7 +175,8 @@ class SimMachine:
             labels=parts.labels,
             ip="127.0.0.1",
             port=parts.port,
-            serve=False,
+            bind="127.0.0.1",
+            serve=parts.talk is not None,
             metrics=False,
             runtime="fake",
             stop_engines_on_exit=False,

@@ -107,9 +107,19 @@ class People:
             backend_parameters=(
                 f"--vram={rng.uniform(*wanted.vram_gib):.1f}GiB",
                 f"--devices={rng.randint(*wanted.devices)}",
+                *self._way(wanted),
             ),
             placement_strategy=rng.choice(["spread", "binpack"]),
         )
+
+    def _way(self, wanted: Deployments) -> tuple[str, ...]:
+        """How an engine is put on devices, where it is not by their number alone."""
+        if not wanted.layered + wanted.across:
+            return ()
+        chance = self._rng.random()
+        if chance < wanted.layered:
+            return (f"--layers={self._rng.randint(8, 60)}",)
+        return ("--workers=2",) if chance < wanted.layered + wanted.across else ()
 
     def _some(self, kind: str) -> str | None:
         names = self._names(kind)

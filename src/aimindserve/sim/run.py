@@ -170,15 +170,18 @@ class _Run:
         return next(self._invariants.unsettled(), None) is not None
 
     async def _restart_quietly(self) -> None:
-        """A server that starts on a settled cluster has nothing to write."""
+        """A server that starts on a settled cluster has nothing to write but a measurement that
+        could not be taken when it was tried before."""
         cluster = self._cluster
         await self._fall_silent()
-        before = cluster.store.revision
+        for starved in self._invariants.starved():
+            raise InvariantError(starved)
+        before = self._invariants.decided
         await cluster.kill_server()
         await cluster.start_server()
         ends = cluster.clock.monotonic() + QUIET_S
         await self._pass(lambda: cluster.clock.monotonic() < ends)
-        written = cluster.store.revision - before
+        written = self._invariants.decided - before
         if written:
             raise InvariantError(f"a restart in steady state wrote {written} times")
 
@@ -191,7 +194,7 @@ class _Run:
             if clock.monotonic() - began > self._scenario.settle_s:
                 raise InvariantError(f"writes go on after everything settled: {store.revision}")
             await self._look()
-            if store.revision != seen or self._is_unsettled():
+            if store.revision != seen or self._is_unsettled() or self._invariants.about_to_try():
                 seen, since = store.revision, clock.monotonic()
 
 

@@ -30,6 +30,10 @@ class Deployments:
     replicas: tuple[int, int] = (1, 4)
     vram_gib: Range = (8.0, 60.0)
     devices: tuple[int, int] = (1, 1)
+    layered: float = 0.0
+    """Share of them that are cut between layers."""
+    across: float = 0.0
+    """Share of them that take devices of two workers."""
     models: int = 5
     """Different models among them; every machine has all."""
 

@@ -7,10 +7,11 @@ one before are gone, exactly as after `kill -9`.
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from aimindserve.backends.base import Backend
 from aimindserve.controllers import all as controllers_all
+from aimindserve.controllers.chronicle import Chronicle
 from aimindserve.controllers.constants import DEFAULTS, ControllerConstants
 from aimindserve.controllers.loop import ControllerLoop
 from aimindserve.core.errors import AimsError, UnavailableError
@@ -23,6 +24,8 @@ from aimindserve.sim.door import Door
 from aimindserve.store.base import Backing
 from aimindserve.store.decisions import Decisions
 from aimindserve.store.leases import Leases
+from aimindserve.store.records._record import RecordKeeper
+from aimindserve.store.records.events import events
 from aimindserve.store.resources import ResourceStore
 from aimindserve.worker.link import Hello, Identity
 
@@ -65,6 +68,12 @@ class SimServer:
             constants=constants,
             jitter=rng.random,
         )
+        self.events = events(
+            cast("RecordKeeper", backing), self.clock, chance.ids(chance.stream(seed, f"e-{life}"))
+        )
+        self._chronicle = Chronicle(
+            self.store, self.events, self.clock, chance.ids(chance.stream(seed, f"events-{life}"))
+        )
         self._door = Door(self.store, self.leases, self.clock)
         self._tasks = TaskSupervisor(self.clock)
         # A dict, not a set: they end in the order in which they came, in every run alike.
@@ -74,8 +83,10 @@ class SimServer:
     async def start(self) -> None:
         """Open the store and let everything run."""
         await self.store.open()
+        await self.events.open()
         self._tasks.keep_running(self._door.run, name="server.desired")
         self._tasks.keep_running(self.controllers.run, name="server.controllers")
+        self._tasks.keep_running(self._chronicle.run, name="server.chronicle")
 
     async def kill(self) -> None:
         """The end of this life, whatever it was doing."""
@@ -85,6 +96,7 @@ class SimServer:
                 answer.set_exception(_gone())
         self.clock.resume()
         await self._tasks.aclose()
+        await self.events.stop()
         await self.store.close()
 
     async def register(self, hello: Hello) -> Identity:

@@ -8,7 +8,9 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from aimindserve.store.base import Backing, ChangeRow, Row, Write
+from aimindserve.store.base import ChangeRow, Row, Write
+from aimindserve.store.memory import MemoryBacking
+from aimindserve.store.records._record import RecordQuery, RecordRow
 
 KEPT = 400
 
@@ -41,10 +43,10 @@ class Trace:
 
 
 class TracedBacking:
-    """A backing whose every commit is noted, in the order of revisions."""
+    """A backing whose every commit is noted, in the order of revisions, and every event."""
 
     def __init__(
-        self, backing: Backing, trace: Trace, watch: Callable[[ChangeRow], None] | None = None
+        self, backing: MemoryBacking, trace: Trace, watch: Callable[[ChangeRow], None] | None = None
     ) -> None:
         self._backing = backing
         self._trace = trace
@@ -76,3 +78,18 @@ class TracedBacking:
 
     async def trim(self, keep: int) -> None:
         await self._backing.trim(keep)
+
+    async def add_records(self, table: str, rows: Sequence[RecordRow]) -> None:
+        for row in rows:
+            told = (row[name] for name in ("kind", "name", "code", "reason", "count"))
+            self._trace.add("EVENT", *told, hidden=str(row["params"]))
+        await self._backing.add_records(table, rows)
+
+    async def find_records(self, query: RecordQuery) -> Sequence[RecordRow]:
+        return await self._backing.find_records(query)
+
+    async def count_records(self, query: RecordQuery) -> int:
+        return await self._backing.count_records(query)
+
+    async def trim_records(self, table: str, keep: int) -> None:
+        await self._backing.trim_records(table, keep)

@@ -13,7 +13,7 @@ import yaml
 
 from aimindserve.core.device import Device, MemoryParts, Need
 from aimindserve.core.reason import Reason
-from aimindserve.core.shape import Requirement, Shape
+from aimindserve.core.shape import Layers, Requirement, Shape
 from aimindserve.kit.units import format_bytes, parse_bytes
 from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
 from aimindserve.scheduler.plan import plan
@@ -42,7 +42,8 @@ def render(name):
         placement = result.placements.get(ask.instance)
         if placement is not None:
             lines.append(f"{ask.instance} -> {placement.worker}: {placement.shape}")
-            lines += [f"    {_rank(rank)}" for rank in placement.ranks]
+            lines += [f"    {_where(placement, rank)}{_rank(rank)}" for rank in placement.ranks]
+            lines += [f"    warning: {each.message}" for each in placement.warnings]
             continue
         refusal = result.refusals[ask.instance]
         lines.append(f"{ask.instance} -> nowhere: {refusal.summary.message}")
@@ -50,8 +51,16 @@ def render(name):
     return "\n".join(lines) + "\n"
 
 
+def _where(placement, rank):
+    return "" if rank.worker == placement.worker else f"{rank.worker}: "
+
+
 def _rank(rank):
-    claims = [f"{claim.device} {format_bytes(claim.memory_bytes)}" for claim in rank.claims]
+    claims = [
+        f"{claim.device} {format_bytes(claim.memory_bytes)}"
+        + (f" ({claim.layers} layers)" if claim.layers else "")
+        for claim in rank.claims
+    ]
     return ", ".join([*claims, f"RAM {format_bytes(rank.ram.total)}"])
 
 
@@ -69,10 +78,12 @@ def _worker(entry):
                     index=index,
                     type=kind,
                     vendor="",
-                    name=kind,
+                    name=group.get("name", kind),
                     memory_bytes=total,
                     unified_memory=group.get("unified", False),
                     compute_capability=group.get("capability"),
+                    driver_version=group.get("driver"),
+                    address=f"10.0.0.{index}" if group.get("addresses") else None,
                 )
             )
             free[devices[-1].id] = parse_bytes(group.get("free", group["memory"]))
@@ -89,6 +100,10 @@ def _worker(entry):
         device_free_bytes=free,
         ports_free=entry.get("ports", 64),
         instances=entry.get("instances", {}),
+        disk_free_bytes=parse_bytes(entry["disk"]) if "disk" in entry else None,
+        python=entry.get("python", ""),
+        backends=entry.get("backends"),
+        across=entry.get("across", {}),
     )
 
 
@@ -105,8 +120,18 @@ def _asks(entry, order):
             device_ids=tuple(entry.get("gpu_ids", [])),
             strategy=entry.get("strategy", "spread"),
             file_workers=None if files is None else _files(files),
-            created_at=float(order),
-            backend="llama.cpp",
+            created_at=60.0 * order,
+            backend=entry.get("backend", "llama.cpp"),
+            backend_version=entry.get("backend_version", ""),
+            devices_each=entry.get("devices_each"),
+            file_at=frozenset(entry.get("file_at", ())),
+            file_bytes=parse_bytes(entry.get("file", "0")),
+            instances_per_worker_max=entry.get("per_worker"),
+            failures={
+                where: Reason("engine_oom", {"worker": where.split(":")[0]})
+                for where in entry.get("failures", ())
+            },
+            crashes=entry.get("crashes", {}),
         )
 
 
@@ -120,11 +145,12 @@ def _files(files):
 def _shape(entry):
     ranks = tuple(
         Need(
-            device=MemoryParts(weights=parse_bytes(rank.get("device", "0"))),
+            devices=tuple(
+                MemoryParts(weights=parse_bytes(size)) for size in rank.get("devices", ())
+            ),
             ram=MemoryParts(weights=parse_bytes(rank.get("ram", "0"))),
         )
         for rank in entry["ranks"]
-        for _ in range(rank.get("count", 1))
     )
     return Shape(
         label=entry["label"],
@@ -134,8 +160,29 @@ def _shape(entry):
             arch=tuple(entry.get("arch", [])),
             device_types=tuple(entry.get("types", [])),
             compute_capability_min=entry.get("capability"),
+            driver_min=entry.get("driver"),
+            device_addresses=entry.get("addresses", False),
         ),
         device_fraction=entry.get("fraction", 0.0),
+        across=entry.get("across", False),
+        whole_workers=entry.get("whole", False),
+        layers=_layers(entry["layers"]) if "layers" in entry else None,
+    )
+
+
+def _layers(entry):
+    """`count` equal layers and the output: `device` and `host` are what each takes there."""
+    count = entry["count"] + 1
+    device = MemoryParts(weights=parse_bytes(entry["device"]))
+    return Layers(
+        device=(device,) * count,
+        host=(MemoryParts(weights=parse_bytes(entry.get("host", entry["device"]))),) * count,
+        overhead=MemoryParts(compute=parse_bytes(entry.get("overhead", "0"))),
+        overhead_last=MemoryParts(compute=parse_bytes(entry.get("overhead_last", "0"))),
+        least=count if entry.get("least", "all") == "all" else entry["least"],
+        devices_max=entry.get("devices_max", 1),
+        remote_max=entry.get("remote_max", 0),
+        remote_ram=MemoryParts(runtime=parse_bytes(entry.get("remote_ram", "0"))),
     )
 
 

@@ -151,6 +151,27 @@ def test_a_stall_is_told_before_anything_else_runs():
     with_loop(test, keys=("a",), outcome=outcome)
 
 
+def test_a_key_that_was_running_when_all_stood_still_has_not_failed():
+    async def test(clock, _store, recorder, loop):
+        reconcile = recorder.reconcile
+
+        async def slow(key):
+            await clock.sleep(0.5)
+            return await reconcile(key)
+
+        recorder.reconcile = slow
+        await clock.sleep(10.25)  # in the middle of a run
+        before = len(recorder.runs)
+        clock.stall()
+        await asyncio.sleep(100.0)
+        clock.resume()
+        await clock.sleep(2.0)
+        assert not loop.failing()
+        assert len(recorder.runs) > before
+
+    with_loop(test, keys=("a",), outcome=lambda key: Later(0.01))
+
+
 def test_short_delays_are_no_stall():
     async def test(clock, _store, recorder, _loop):
         clock.stall()

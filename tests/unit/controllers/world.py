@@ -8,7 +8,10 @@ from dataclasses import replace
 from aimindserve.backends._all import backends
 from aimindserve.controllers import all as controllers_all
 from aimindserve.controllers.constants import DEFAULTS
+from aimindserve.controllers.fits import FitParts, Fits
+from aimindserve.controllers.inspections import Inspections
 from aimindserve.controllers.loop import ControllerLoop
+from aimindserve.controllers.snapshot import Snapshots
 from aimindserve.core.device import Device, Reserved, Usage
 from aimindserve.core.facts import Category, ModelFacts, ModelRef, SourceName
 from aimindserve.core.ids import DeviceId
@@ -49,6 +52,11 @@ def in_world(test, **options):
     return run_virtual(main())
 
 
+async def _at_once(work, *arguments):
+    """Virtual time knows no threads."""
+    return work(*arguments)
+
+
 class World:
     def __init__(self, backing=None, constants=DEFAULTS):
         numbers = itertools.count(1)
@@ -58,6 +66,11 @@ class World:
         self.store = ResourceStore(self.backing, self.clock, self.ids)
         self.leases = Leases(self.clock)
         self.decisions = Decisions()
+        self.inspections = Inspections(self.clock)
+        snapshots = Snapshots(self.store, self.leases)
+        self.fits = Fits(
+            FitParts(self.store, snapshots, self.clock, backends(), self.inspections, _at_once)
+        )
         controllers = controllers_all.build(
             self.store,
             self.leases,
@@ -66,6 +79,8 @@ class World:
             self.ids,
             self.decisions,
             constants=constants,
+            inspections=self.inspections,
+            snapshots=snapshots,
         )
         self.loop = ControllerLoop(
             self.store, controllers, self.clock, constants=constants, jitter=lambda: 1.0
@@ -115,6 +130,9 @@ class World:
 
     def hear(self, name):
         seen = self.store.get("worker", name).status.observed
+        last = self.leases.report(name)
+        if last is not None:
+            seen = replace(seen, usage=last.worker.usage)
         self.leases.renew(name, Report(self.store.revision, seen))
 
     async def deploy(self, name, *words, replicas=1, path=PATH, **fields):

@@ -1,13 +1,17 @@
 """Records are plain, bounded, and say what was decided with numbers."""
 
 import json
+from dataclasses import replace
 
-from aimindserve.core.device import MemoryParts, Need
-from aimindserve.core.reason import CATALOGUE, Reason
+from hypothesis import assume, given, settings
+
+from aimindserve.core.device import Device, MemoryParts, Need
+from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
 from aimindserve.scheduler import explain
 from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
 from aimindserve.scheduler.plan import plan
+from unit.scheduler import worlds
 
 GIB = 1024**3
 
@@ -89,8 +93,16 @@ def test_records_are_bounded():
     assert record["refused_total"] == 300
 
 
-def test_every_phrase_belongs_to_a_reason():
-    assert set(explain._PHRASES) <= set(CATALOGUE)
+def test_a_summary_carries_numbers_and_no_words():
+    result = plan(Snapshot(1, (worker("a", 3), worker("b", 5))), [ask(8)])
+    assert result.refusals["chat-1"].summary.params == {
+        "name": "chat-1",
+        "workers": 2,
+        "counts": {"no_fit_ram": 2},
+        "closest": "b",
+        "need_bytes": 8 * GIB,
+        "free_bytes": 5 * GIB,
+    }
 
 
 def test_a_committed_ask_is_seen_by_the_next():
@@ -107,3 +119,55 @@ def test_a_file_s_own_reason_is_kept():
     asked = replace(ask(1), file_workers={"a": missing})
     refusal = plan(Snapshot(1, (worker("a", 10),)), [asked]).refusals["chat-1"]
     assert refusal.summary == missing
+
+
+@given(worlds.snapshots(), worlds.asks(0, max_ranks=1))
+@settings(max_examples=20, deadline=None)
+def test_what_is_said_to_be_missing_on_a_device_is_missing(snapshot, ask):
+    """Given that much more, and nothing else, the device takes it; given one byte less, it does
+    not."""
+    shape = next((each for each in ask.shapes if len(each.ranks[0].devices) == 1), None)
+    assume(shape is not None)
+    ask = replace(ask, shapes=(shape,))
+    told = explain.record(plan(snapshot, [ask]).decisions[ask.instance])
+    assume(told["refusal"] is not None)
+    workers = {worker.name: worker for worker in snapshot.workers}
+    for answer in told["devices"]:
+        worker = workers[answer["device"].partition(":")[0]]
+        device = next(each for each in worker.devices if each.id == answer["device"])
+        lacks = [each["code"] for each in told["refused"] if each["worker"] == worker.name]
+        if answer["code"] != "no_fit_vram" or lacks != ["no_fit_vram"] or device.unified_memory:
+            continue
+        assert answer["missing_bytes"] == answer["need_bytes"] - answer["free_bytes"] > 0
+        for more, fits in ((answer["missing_bytes"], True), (answer["missing_bytes"] - 1, False)):
+            free = {**worker.device_free_bytes, device.id: answer["free_bytes"] + more}
+            alone = replace(worker, devices=(device,), device_free_bytes=free)
+            placed = plan(replace(snapshot, workers=(alone,)), [ask]).placements
+            assert bool(placed) == fits
+
+
+def test_the_nearest_device_worker_and_cluster_are_told_with_what_they_miss():
+    cards = tuple(
+        Device(f"{name}:cuda:{at}", at, "cuda", "nvidia", "H100", 80 * GIB)
+        for name in ("a", "b")
+        for at in range(2)
+    )
+    workers = tuple(
+        replace(
+            worker(name, 64),
+            devices=tuple(each for each in cards if each.id.startswith(name)),
+            device_free_bytes={each.id: (20 + 10 * each.index) * GIB for each in cards},
+        )
+        for name in ("a", "b")
+    )
+    need = Need(devices=(MemoryParts(weights=50 * GIB),) * 2)
+    wish = Ask("big-1", "big", "p1", (Shape("2 devices", (need,)),))
+    near = explain.record(plan(Snapshot(1, workers), [wish]).decisions["big-1"])["nearest"]
+    assert near["device"] == {
+        "name": "a:cuda:1",
+        "need_bytes": 100 * GIB,
+        "free_bytes": 30 * GIB,
+        "missing_bytes": 70 * GIB,
+    }
+    assert (near["worker"]["name"], near["worker"]["missing_bytes"]) == ("b", 50 * GIB)
+    assert near["cluster"]["missing_bytes"] == 0

@@ -1,9 +1,11 @@
 """Generated clusters and asks for the properties of the scheduler."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from aimindserve.core.device import Device, MemoryParts, Need
-from aimindserve.core.shape import Requirement, Shape
+from aimindserve.core.shape import Layers, Requirement, Shape
 from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
 
 TYPES = ("cuda", "rocm", "mps")
@@ -44,6 +46,7 @@ def workers(draw, index):
         devices=tuple(devices),
         device_free_bytes=free,
         ports_free=draw(st.integers(0, 4)),
+        python=draw(st.sampled_from(("3.11", "3.12", "3.12"))),
     )
 
 
@@ -53,34 +56,100 @@ def snapshots(draw):
     return Snapshot(1, tuple(draw(workers(index)) for index in range(count)))
 
 
+def parts(draw, most=32):
+    return MemoryParts(weights=draw(st.integers(0, most)))
+
+
+def a_type(draw):
+    return Requirement(device_types=draw(st.sampled_from(((), ("cuda",), ("mps",)))))
+
+
 @st.composite
 def shapes(draw, max_ranks=3):
     ranks = tuple(
-        Need(device=MemoryParts(weights=draw(sizes)), ram=MemoryParts(runtime=draw(sizes)))
+        Need(
+            devices=tuple(parts(draw) for _ in range(draw(st.integers(0, 2)))),
+            ram=MemoryParts(runtime=draw(sizes)),
+        )
         for _ in range(draw(st.integers(1, max_ranks)))
     )
     return Shape(
         label="s",
         ranks=ranks,
-        requirement=Requirement(device_types=draw(st.sampled_from(((), ("cuda",), ("mps",))))),
+        requirement=a_type(draw),
         device_fraction=draw(st.sampled_from((0.0, 0.0, 0.5, 0.9))),
     )
 
 
 @st.composite
-def asks(draw, index, max_ranks=3):
+def layered(draw):
+    count = draw(st.integers(1, 12))
+    return Shape(
+        label="layers",
+        ranks=(Need(ram=MemoryParts(runtime=draw(st.integers(0, 8)))),),
+        requirement=a_type(draw),
+        layers=Layers(
+            device=tuple(parts(draw, 6) for _ in range(count)),
+            host=tuple(parts(draw, 6) for _ in range(count)),
+            overhead=parts(draw, 3),
+            overhead_last=parts(draw, 3),
+            least=draw(st.sampled_from((1, count, count))),
+            devices_max=draw(st.integers(1, 4)),
+            remote_max=draw(st.sampled_from((0, 0, 2))),
+            remote_ram=parts(draw, 4),
+        ),
+    )
+
+
+@st.composite
+def across(draw):
+    devices = tuple(parts(draw, 16) for _ in range(draw(st.integers(1, 2))))
+    return Shape(
+        label="across",
+        ranks=(Need(devices=devices, ram=parts(draw, 8)),) * draw(st.integers(2, 3)),
+        requirement=a_type(draw),
+        device_fraction=draw(st.sampled_from((0.0, 0.5))),
+        across=True,
+        whole_workers=draw(st.booleans()),
+    )
+
+
+def any_shape():
+    return st.one_of(shapes(), layered(), across())
+
+
+@st.composite
+def asks(draw, index, max_ranks=3, kinds=None):
+    chosen = shapes(max_ranks) if kinds is None else kinds
     return Ask(
         instance=f"i{index}",
         deployment=f"d{index % 3}",
         placement_id=f"p{index}",
-        shapes=tuple(draw(st.lists(shapes(max_ranks), min_size=1, max_size=2))),
+        shapes=tuple(draw(st.lists(chosen, min_size=1, max_size=2))),
         selector=draw(st.sampled_from(({}, {"zone": "a"}))),
         strategy=draw(st.sampled_from(("spread", "binpack"))),
         created_at=float(draw(st.integers(0, 3))),
+        backend="engine",
     )
 
 
 @st.composite
 def ask_lists(draw):
+    """Asks with shapes of every way of packing; some share their shapes, as replicas do."""
     count = draw(st.integers(0, 8))
-    return [draw(asks(index)) for index in range(count)]
+    made = [draw(asks(index, kinds=any_shape())) for index in range(count)]
+    if len(made) > 1 and draw(st.booleans()):
+        made[-1] = replace(made[-1], shapes=made[0].shapes, deployment=made[0].deployment)
+    return made
+
+
+@st.composite
+def chosen(draw, snapshot, index):
+    """An ask for devices of `snapshot` that somebody chose by hand."""
+    ids = [device.id for worker in snapshot.workers for device in worker.devices]
+    picked = draw(st.lists(st.sampled_from(ids), min_size=1, max_size=4, unique=True))
+    return replace(
+        draw(asks(index, kinds=any_shape())),
+        device_ids=tuple(picked),
+        devices_each=draw(st.sampled_from((None, 1, 2, len(picked)))),
+    )

@@ -2,7 +2,7 @@
 
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
-from aimindserve.scheduler.base import Ask, WorkerView
+from aimindserve.scheduler.base import Ask, Screen, WorkerView
 
 
 class File:
@@ -18,6 +18,14 @@ class File:
         if worker.name not in known:
             return Reason("file_checking", {"worker": worker.name})
         return known[worker.name]
+
+    def screen(self, ask: Ask, shape: Shape) -> Screen | None:  # noqa: ARG002
+        """The same without the reason."""
+        known = ask.file_workers
+        if known is None:
+            return None
+        there = frozenset(name for name, reason in known.items() if reason is None)
+        return lambda worker: worker.name in there
 
 
 PLUGIN = File()

@@ -1,8 +1,10 @@
 """Refuses workers that do not report."""
 
+from collections.abc import Hashable
+
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
-from aimindserve.scheduler.base import Ask, WorkerView
+from aimindserve.scheduler.base import Ask, Screen, WorkerView
 
 
 class Ready:
@@ -13,6 +15,14 @@ class Ready:
     def reject(self, ask: Ask, shape: Shape, worker: WorkerView) -> Reason | None:  # noqa: ARG002
         """Not while it is lost or has never reported."""
         return None if worker.ready else Reason("worker_not_ready", {"worker": worker.name})
+
+    def lasting(self, ask: Ask, shape: Shape) -> Hashable:  # noqa: ARG002
+        """It is the same for every ask."""
+        return None
+
+    def screen(self, ask: Ask, shape: Shape) -> Screen | None:  # noqa: ARG002
+        """The same without the reason."""
+        return lambda worker: worker.ready
 
 
 PLUGIN = Ready()

@@ -1,0 +1,286 @@
+"""Writes down what engines really take, beside what was predicted.
+
+    ready engine ─report─▶ good sample? ─▶ estimate of its model, backend, parameters and device
+                              └ ran out of memory, or others' memory cannot be told from its own: no
+
+The only writer of estimates. A run is looked at when it is ready and now and then after that, since
+engines allocate late; nothing is written while nothing grows. Bounded: the oldest are forgotten.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from aimindserve.backends._all import find
+from aimindserve.controllers.asks import options_of
+from aimindserve.controllers.base import Done, Later, Wake
+from aimindserve.controllers.learned import Key, key_of, processor_kind
+from aimindserve.controllers.snapshot import GRAIN_BYTES, Snapshots
+from aimindserve.controllers.views import (
+    Estimate,
+    Instance,
+    estimates,
+    find_estimate,
+    find_instance,
+    find_model_file,
+    find_worker,
+    instances,
+    placed_on,
+)
+from aimindserve.core.device import EngineUsage
+from aimindserve.core.errors import ConflictError, ExistsError, NotFoundError
+from aimindserve.core.ids import DeviceId
+from aimindserve.core.measurement import Footprint, Sample
+from aimindserve.core.placement import Placement
+from aimindserve.core.reason import Reason
+from aimindserve.core.report import InstanceObservation
+from aimindserve.core.shape import MEASURED
+from aimindserve.kit.clock import Clock
+from aimindserve.kit.log import get_logger
+from aimindserve.resources.estimate import EstimateSpec, EstimateStatus
+from aimindserve.resources.instance import is_ready
+from aimindserve.scheduler.estimates import keep
+from aimindserve.store.base import Draft, Store
+from aimindserve.store.leases import Leases
+
+log = get_logger("controllers.estimates")
+
+ESTIMATES_MAX = 2000
+WORKED_REQUESTS = 10
+"""After so many an engine has allocated what it allocates late."""
+SETTLED_S = 30.0
+"""Ready for this long: whatever its worker measures now and then has been measured since."""
+UNSEEN_LOOK_S = 15.0
+"""Ready, and not measured since: the next report but one says more."""
+YOUNG_LOOK_S = 30.0
+WORKED_LOOK_S = 300.0
+_SLUG = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What is known of an instance's run."""
+
+    placement: Placement
+    observed: InstanceObservation
+    spec: EstimateSpec
+
+    @property
+    def run(self) -> str:
+        return f"{self.placement.id}/{self.observed.run}"
+
+
+class EstimatesController:
+    """Key: an instance's name."""
+
+    name = "estimates"
+
+    def __init__(self, store: Store, leases: Leases, clock: Clock, snapshots: Snapshots) -> None:
+        self._store = store
+        self._leases = leases
+        self._clock = clock
+        self._snapshots = snapshots
+        self._since: dict[str, tuple[str, float]] = {}
+        """Instance -> its run, and since when it is known to be ready."""
+
+    def wakes_on(self) -> Mapping[str, Wake]:
+        return {"instance": lambda instance: [instance.name]}
+
+    def keys(self) -> Iterable[str]:
+        return [each.name for each in instances(self._store) if is_ready(each.status)]
+
+    async def reconcile(self, key: str) -> Done | Later:
+        instance = find_instance(self._store, key)
+        seen = None if instance is None or instance.spec.stopping else self._seen(instance)
+        if instance is None or seen is None or not is_ready(instance.status) or seen.observed.ooms:
+            self._since.pop(key, None)
+            if seen is not None and seen.observed.ooms:
+                await self._spoil(seen, "oom")
+            return Done()
+        left_s = self._unsettled_s(key, seen.run)
+        if left_s > 0:
+            return Later(left_s)
+        engines = self._engines(instance, seen)
+        if engines is None:
+            return Later(UNSEEN_LOOK_S)
+        sample = self._sample(seen, engines)
+        if sample is None:
+            await self._spoil(seen, "foreign")
+            return Later(WORKED_LOOK_S)
+        await self._write(seen, sample)
+        return Later(WORKED_LOOK_S if sample.worked else YOUNG_LOOK_S)
+
+    def _unsettled_s(self, name: str, run: str) -> float:
+        """How long until a run that is ready has been so long enough."""
+        now = self._clock.monotonic()
+        known = self._since.get(name)
+        if known is None or known[0] != run:
+            known = self._since[name] = run, now
+        return known[1] + SETTLED_S - now
+
+    def _seen(self, instance: Instance) -> _Seen | None:
+        placement, observed = instance.status.placement, instance.status.observed
+        if placement is None or observed is None or observed.placement_id != placement.id:
+            return None
+        worker = find_worker(self._store, placement.worker)
+        template = instance.spec.template
+        file = find_model_file(self._store, placement.worker, template.model)
+        found = None if file is None else file.status.observed
+        if worker is None or found is None or found.facts is None:
+            return None
+        kinds = self._kinds(placement) or processor_kind(worker)
+        backend = find(placement.backend)
+        if isinstance(backend, Reason):
+            return None
+        facts = backend.loads(found.facts, options_of(template))
+        key: Key = key_of(facts, placement.backend, template, placement.shape, placement.parameters)
+        spec = EstimateSpec(
+            model=facts.name or str(template.model),
+            digest=key.digest,
+            backend=key.backend,
+            version=key.version,
+            shape=key.shape,
+            parameters=key.parameters,
+            settings=key.settings,
+            device=kinds,
+        )
+        return _Seen(placement, observed, spec)
+
+    def _kinds(self, placement: Placement) -> str:
+        """The names of the devices it has; empty when it has none."""
+        names: dict[str, None] = {}
+        for rank in placement.ranks:
+            worker = find_worker(self._store, rank.worker)
+            seen = None if worker is None else worker.status.observed
+            claimed = {claim.device for claim in rank.claims}
+            for device in () if seen is None else seen.inventory.devices:
+                if device.id in claimed:
+                    names[device.name] = None
+        return ", ".join(names)
+
+    def _engines(self, instance: Instance, seen: _Seen) -> Mapping[str, EngineUsage] | None:
+        """By worker, what its part of the instance held when it was ready; None while that has not
+        been measured everywhere."""
+        found: dict[str, EngineUsage] = {}
+        for name in placed_on(instance):
+            report = self._leases.report(name)
+            engines = () if report is None else report.worker.usage.engines
+            mine = next((each for each in engines if each.placement_id == seen.placement.id), None)
+            main = name == seen.placement.worker
+            if mine is None or (main and (not mine.ready or mine.run != seen.observed.run)):
+                return None
+            found[name] = mine
+        return found
+
+    def _sample(self, seen: _Seen, engines: Mapping[str, EngineUsage]) -> Sample | None:
+        """What it takes; None when part of it is not told, or not told from what others take."""
+        if not all(each.peak_bytes for each in engines.values()):
+            return None
+        devices: list[int] = []
+        for rank in seen.placement.ranks:
+            for place, claim in enumerate(rank.claims):
+                held = self._held(rank.worker, claim.device, engines[rank.worker], place)
+                if held is None:
+                    return None
+                devices.append(held)
+        ram = sum(max(each.peak_bytes, _said(each, "cpu")) for each in engines.values())
+        corrected = seen.placement.confidence == MEASURED
+        return Sample(
+            run=seen.run,
+            worker=seen.placement.worker,
+            time=round(self._clock.now(), 3),
+            taken=Footprint(ram, tuple(devices)),
+            worked=max(each.requests for each in engines.values()) >= WORKED_REQUESTS,
+            claimed=None if corrected else _claimed(seen.placement),
+        )
+
+    def _held(self, worker: str, device: DeviceId, engine: EngineUsage, place: int) -> int | None:
+        """Bytes on one device: as its driver tells, or, where it does not, what is inferred on a
+        device on which nobody else is."""
+        told = next((size for name, size in engine.devices if name == device), None)
+        if told is not None:
+            return max(told, _said(engine, str(place)))
+        accounts = self._snapshots.accounts(worker)
+        account = None if accounts is None else accounts.devices.get(device)
+        if account is None or account.foreign > GRAIN_BYTES or len(account.bookings) != 1:
+            return None
+        only = account.bookings[0]
+        return only.used if only.used and only.sure else None
+
+    async def _write(self, seen: _Seen, sample: Sample) -> None:
+        current = find_estimate(self._store, _name(seen.spec))
+        if current is None:
+            status = EstimateStatus(predicted=sample.claimed, samples=(sample,))
+            await self._create(seen.spec, status)
+            return
+        before = current.status
+        samples = keep(before.samples, sample)
+        if samples == before.samples:
+            return
+        predicted = sample.claimed or before.predicted
+        await self._replace(
+            current, before.model_copy(update={"samples": samples, "predicted": predicted})
+        )
+
+    async def _spoil(self, seen: _Seen, why: str) -> None:
+        """This run says nothing; what was written of it and of its placement is taken back."""
+        current = find_estimate(self._store, _name(seen.spec))
+        if current is None:
+            return
+        before = current.status
+        prefix = f"{seen.placement.id}/"
+        samples = tuple(each for each in before.samples if not each.run.startswith(prefix))
+        if samples == before.samples:
+            return
+        gone = len(before.samples) - len(samples)
+        changes = {"samples": samples, "rejected": before.rejected + gone, "rejection": why}
+        await self._replace(current, before.model_copy(update=changes))
+
+    async def _create(self, spec: EstimateSpec, status: EstimateStatus) -> None:
+        await self._make_room()
+        try:
+            await self._store.create(Draft("estimate", _name(spec), spec, status))
+        except ExistsError as error:
+            log.debug("estimate.raced", code=error.code)
+        else:
+            log.info("estimate.made", model=spec.model, shape=spec.shape, device=spec.device)
+
+    async def _replace(self, current: Estimate, status: EstimateStatus) -> None:
+        try:
+            await self._store.replace(
+                "estimate", current.name, revision=current.metadata.revision, status=status
+            )
+        except (ConflictError, NotFoundError) as error:
+            log.debug("estimate.raced", code=error.code)  # the next look says the same again
+
+    async def _make_room(self) -> None:
+        listed = estimates(self._store)
+        if len(listed) < ESTIMATES_MAX:
+            return
+        oldest = min(listed, key=_age)
+        try:
+            await self._store.delete("estimate", oldest.name)
+        except NotFoundError as error:
+            log.debug("estimate.raced", code=error.code)
+
+
+def _age(estimate: Estimate) -> tuple[float, str]:
+    newest = max((sample.time for sample in estimate.status.samples), default=0.0)
+    return newest, estimate.name
+
+
+def _said(engine: EngineUsage, place: str) -> int:
+    """What the engine itself says it has allocated in a place."""
+    return next((size for name, size in engine.reported if name == place), 0)
+
+
+def _claimed(placement: Placement) -> Footprint:
+    devices = tuple(claim.memory_bytes for rank in placement.ranks for claim in rank.claims)
+    return Footprint(sum(rank.ram.total for rank in placement.ranks), devices)
+
+
+def _name(spec: EstimateSpec) -> str:
+    """A name that is the same for the same question, and that people can tell from others."""
+    slug = _SLUG.sub("-", spec.model.lower()).strip("-")[:40].strip("-") or "model"
+    return f"{slug}-{hashlib.sha256(spec.model_dump_json().encode()).hexdigest()[:12]}"

@@ -1,0 +1,192 @@
+"""What engines take is written down, what is no measurement is not, and the next of the same kind
+is placed by it."""
+
+from dataclasses import replace
+
+from aimindserve.controllers import estimates as controller
+from aimindserve.controllers.learned import facts_digest, key_of
+from aimindserve.core.device import DeviceUsage, EngineUsage, Usage
+from aimindserve.core.ids import DeviceId
+from aimindserve.core.reason import Reason
+from aimindserve.core.report import InstanceObservation, Report, RunState
+from aimindserve.kit.units import GIB
+
+from .world import FACTS, in_world
+
+WORKED = controller.WORKED_REQUESTS
+
+
+async def ready(world, *, held_gib=6.0, ram_gib=1.0, requests=WORKED, told=True, others_gib=0.0):
+    """Every placed instance of `a` is ready, and its worker reports what it holds."""
+    for each in world.instances("a"):
+        placement = each.status.placement
+        if placement is None or each.spec.stopping:
+            continue
+        device = placement.ranks[0].claims[0].device
+        devices = ((device, int(held_gib * GIB)),) if told else ()
+        engine = EngineUsage(
+            each.name,
+            placement.id,
+            1,
+            True,
+            int(ram_gib * GIB),
+            int(ram_gib * GIB),
+            devices,
+            requests=requests,
+        )
+        usage = Usage(
+            0.0,
+            0,
+            0,
+            0,
+            0,
+            (DeviceUsage(DeviceId(device), int((held_gib + others_gib) * GIB)),),
+            (engine,),
+        )
+        seen = world.store.get("worker", placement.worker).status.observed
+        world.leases.renew(placement.worker, Report(0, replace(seen, usage=usage)))
+        now = InstanceObservation(placement.id, RunState.READY, 0.0, port=40000, run=1)
+        await world._observe("instance", each.name, now)
+    await world.pass_(controller.SETTLED_S + 0.1)
+
+
+async def deployed(world, **options):
+    await world.add_worker("w", devices=1)
+    await world.deploy("a", "--vram=8GiB", "--ram=2GiB", **options)
+    await world.look()
+
+
+def found(world):
+    return world.store.list("estimate")
+
+
+def test_a_ready_engine_is_measured_and_the_next_one_is_placed_by_it():
+    async def test(world):
+        await deployed(world)
+        await ready(world)
+        [estimate] = found(world)
+        assert estimate.spec.backend == "fake"
+        assert estimate.spec.device == "H200"
+        assert estimate.spec.parameters == ("--vram=8GiB", "--ram=2GiB")
+        assert estimate.status.predicted.devices == (8 * GIB,)
+        assert estimate.status.samples[0].taken.devices == (6 * GIB,)
+        await world.change("deployment", "a", replicas=2)
+        placements = [each.status.placement for each in world.instances("a")]
+        assert sorted(each.confidence for each in placements) == ["high", "measured"]
+        second = next(each for each in placements if each.confidence == "measured")
+        assert 6 * GIB < second.ranks[0].claims[0].memory_bytes < 6.3 * GIB
+        assert GIB < second.ranks[0].ram.total < 1.1 * GIB
+        await ready(world, held_gib=6.1)
+        [estimate] = found(world)  # the same question, and the formula's answer is kept
+        assert estimate.status.predicted.devices == (8 * GIB,)
+        assert len(estimate.status.samples) == 2
+
+    in_world(test)
+
+
+def test_a_peak_that_grows_is_followed_and_a_steady_one_writes_nothing():
+    async def test(world):
+        await deployed(world)
+        await ready(world, requests=1)
+        await ready(world, held_gib=7.0, requests=1)
+        await world.pass_(controller.YOUNG_LOOK_S + 1.0)
+        assert found(world)[0].status.samples[0].taken.devices == (7 * GIB,)
+        before = world.store.revision
+        await world.pass_(3 * controller.YOUNG_LOOK_S)
+        assert world.store.revision == before
+
+    in_world(test)
+
+
+def test_a_run_is_not_believed_before_it_was_measured_ready():
+    async def test(world):
+        await deployed(world)
+        [instance] = world.instances("a")
+        seen = InstanceObservation(
+            instance.status.placement.id, RunState.READY, 0.0, port=40000, run=1
+        )
+        await world._observe("instance", instance.name, seen)
+        await world.pass_(controller.SETTLED_S - 1.0)
+        assert not found(world)
+        await ready(world)
+        assert len(found(world)) == 1
+
+    in_world(test)
+
+
+def test_who_never_worked_lowers_nothing():
+    async def test(world):
+        await deployed(world)
+        await ready(world, requests=0)
+        await world.change("deployment", "a", replicas=2)
+        assert {each.status.placement.confidence for each in world.instances("a")} == {"high"}
+
+    in_world(test)
+
+
+def test_a_run_that_ends_for_lack_of_memory_is_taken_back():
+    async def test(world):
+        await deployed(world)
+        await ready(world)
+        [instance] = world.instances("a")
+        placement = instance.status.placement
+        seen = InstanceObservation(
+            placement.id,
+            RunState.BACKOFF,
+            0.0,
+            run=1,
+            restarts=1,
+            ooms=1,
+            reason=Reason("engine_oom_device", {"device": "x"}),
+        )
+        await world._observe("instance", instance.name, seen)
+        await world.pass_(0.1)
+        [estimate] = found(world)
+        assert estimate.status.samples == ()
+        assert (estimate.status.rejected, estimate.status.rejection) == (1, "oom")
+
+    in_world(test)
+
+
+def test_what_cannot_be_told_from_others_memory_is_no_measurement():
+    async def test(world):
+        await deployed(world)
+        await ready(world, told=False, others_gib=10.0)
+        assert not found(world)
+
+    in_world(test)
+
+
+def test_another_version_or_another_environment_is_another_question():
+    async def test(world):
+        await deployed(world)
+        template = world.instances("a")[0].spec.template
+        key = key_of(FACTS, "fake", template, "1 device", ())
+        other = template.model_copy(update={"backend_version": "2"})
+        secret = template.model_copy(update={"env": {"FAKE_TOKENS": "secret"}})
+        assert key_of(FACTS, "fake", other, "1 device", ()) != key
+        assert key_of(FACTS, "fake", secret, "1 device", ()) != key
+        assert "secret" not in repr(key_of(FACTS, "fake", secret, "1 device", ()))
+        assert facts_digest(FACTS) == key.digest
+        assert facts_digest(replace(FACTS, layer_count=1)) != key.digest
+
+    in_world(test)
+
+
+def test_only_so_many_are_kept(monkeypatch):
+    monkeypatch.setattr(controller, "ESTIMATES_MAX", 2)
+
+    async def test(world):
+        await world.add_worker("w", devices=1)
+        for vram in (4, 5, 6, 7):
+            await world.deploy("a", f"--vram={vram}GiB")
+            await world.look()
+            await ready(world)
+            await world.store.delete("deployment", "a")
+            await world.pass_(0.1)
+            await world.let_go()
+            await world.pass_(1.0)
+        kept = {each.spec.parameters for each in found(world)}
+        assert kept == {("--vram=6GiB",), ("--vram=7GiB",)}
+
+    in_world(test)

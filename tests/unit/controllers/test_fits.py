@@ -1,0 +1,288 @@
+"""Would it fit? The answer is the scheduler's own, and comes true."""
+
+from dataclasses import replace
+
+import pytest
+
+from aimindserve.controllers.inspections import MODELS_MAX
+from aimindserve.core.errors import InvalidError, UnavailableError
+from aimindserve.core.facts import ModelRef, SourceName
+from aimindserve.kit.tasks import TaskSupervisor
+from aimindserve.kit.units import GIB
+from aimindserve.resources.deployment import DeploymentSpec
+from aimindserve.scheduler.whatif import NewWorker, WhatIf
+from unit.controllers.world import FACTS, PATH, in_world
+
+
+def spec(*words, path=PATH, **fields):
+    given = {"backend": "fake", "backend_parameters": words or ("--ram=1GiB",), **fields}
+    return DeploymentSpec(model=ModelRef(SourceName.LOCAL, path=path), **given)
+
+
+async def look_soon(world, **more):
+    """A worker that answers within the time a preview waits."""
+    await world.clock.sleep(0.2)
+    await world.look(**more)
+
+
+def asking(world, *arguments, **more):
+    """The preview of a model that workers look at while it is asked for."""
+    return answered_while(world, world.fits.answer(*arguments, **more))
+
+
+async def answered_while(world, answer, **more):
+    tasks = TaskSupervisor(world.clock)
+    tasks.spawn(look_soon(world, **more), name="look")
+    try:
+        return await answer
+    finally:
+        await tasks.aclose()
+
+
+def test_it_says_where_it_goes_before_anything_is_deployed_and_deploys_nothing():
+    async def test(world):
+        await world.add_worker("a", devices=1)
+        await world.add_worker("b", devices=2)
+        made = await asking(world, spec("--vram=60GiB", "--devices=2"), replicas=1)
+        assert made["verdict"] == "fits"
+        (place,) = made["placements"]
+        assert place["workers"] == ["b"]
+        assert [each["id"] for each in place["gpus"]] == ["b:cuda:0", "b:cuda:1"]
+        assert place["gpus"][0]["add"] == 60 * GIB
+        assert place["gpus"][0]["free_after"] == 19 * GIB  # 1 GiB is reserved
+        assert place["gpus"][0]["used"] == [{"reserved": True, "bytes": GIB}]
+        assert made["need"]["total"] == 120 * GIB
+        assert world.instances() == []
+        await world.deploy("chat", "--vram=60GiB", "--devices=2")
+        await world.look()
+        (instance,) = world.instances()
+        assert instance.status.placement.worker == place["worker"]
+
+    in_world(test)
+
+
+def test_each_replica_sees_what_the_one_before_took():
+    async def test(world):
+        await world.add_worker("a", devices=2)
+        made = await asking(world, spec("--vram=50GiB"), replicas=3)
+        assert made["replicas"] == {"asked": 3, "placed": 2}
+        assert made["verdict"] == "no"
+        assert {each["gpus"][0]["id"] for each in made["placements"]} == {"a:cuda:0", "a:cuda:1"}
+        assert made["reason"]["code"] == "no_fit_vram"
+        # Why not is told as in a decision's record: each device's answer and the nearest.
+        assert made["counts"] == {"no_fit_vram": 1}
+        assert {each["device"] for each in made["devices"]} == {"a:cuda:0", "a:cuda:1"}
+        assert made["nearest"]["device"]
+
+    in_world(test)
+
+
+def test_a_device_that_would_be_all_but_full_is_warned_of_in_words():
+    async def test(world):
+        await world.add_worker("a", devices=1)
+        made = await asking(world, spec("--vram=78GiB"))
+        (warning,) = made["warnings"]
+        assert warning["code"] == "tight_headroom"
+        assert warning["message"] == "It fits, but only 1.0 GiB of a:cuda:0 would be left."
+
+    in_world(test)
+
+
+def test_what_must_be_stopped_is_told_and_true():
+    async def test(world):
+        await world.add_worker("a", devices=1)
+        await world.up("small", "--vram=30GiB")
+        await world.up("large", "--vram=40GiB")
+        made = await world.fits.answer(spec("--vram=35GiB"))
+        assert made["verdict"] == "fits_after"
+        (change,) = [each for each in made["alternatives"] if each["kind"] == "scale_down"]
+        assert change["scale"] == {"small": 0}
+        (stopped,) = change["stop"]
+        assert stopped.startswith("small")
+        # Whoever does not want to hear why hears the same verdict.
+        brief = await world.fits.answer(spec("--vram=35GiB"), explain=False)
+        assert (brief["verdict"], brief["alternatives"]) == ("fits_after", [])
+        await world.change("deployment", "small", replicas=0)
+        await world.let_go()
+        assert (await world.fits.answer(spec("--vram=35GiB")))["verdict"] == "fits"
+
+    in_world(test)
+
+
+def test_a_change_that_helps_only_some_of_the_replicas_is_not_told():
+    async def test(world):
+        await world.add_worker("a", devices=2)
+        await world.up("other", "--vram=60GiB")
+        made = await world.fits.answer(spec("--vram=60GiB"), replicas=3)
+        assert made["verdict"] == "no"
+        assert made["replicas"] == {"asked": 3, "placed": 1}
+        two = await world.fits.answer(spec("--vram=60GiB"), replicas=2)
+        assert two["verdict"] == "fits_after"
+        assert [each["scale"] for each in two["alternatives"]] == [{"other": 0}]
+
+    in_world(test)
+
+
+def test_whoever_waits_is_not_told_to_stop_its_own_kind():
+    async def test(world):
+        await world.add_worker("a", devices=1)
+        await world.up("chat", "--vram=40GiB")
+        await world.change("deployment", "chat", replicas=2)
+        await world.look()
+        (waiting,) = [each for each in world.instances("chat") if not each.status.placement]
+        assert await world.fits.changes(waiting.name) == []
+
+    in_world(test)
+
+
+def test_a_preview_of_a_change_does_not_count_what_it_replaces():
+    async def test(world):
+        await world.add_worker("a", devices=1)
+        await world.up("chat", "--vram=60GiB")
+        assert (await world.fits.answer(spec("--vram=70GiB")))["verdict"] != "fits"
+        assert (await world.fits.answer(spec("--vram=70GiB"), name="chat"))["verdict"] == "fits"
+
+    in_world(test)
+
+
+def test_who_waits_already_comes_first():
+    async def test(world):
+        await world.add_worker("a", devices=1)
+        await world.add_worker("b")
+        await world.change("worker", "a", cordoned=True)
+        await world.deploy("early", "--vram=60GiB")
+        await world.look()
+        what_if = WhatIf(workers_added=(NewWorker(like="a"),))
+        assert (await world.fits.answer(spec("--vram=60GiB"), what_if=what_if))["verdict"] != "fits"
+        two = WhatIf(workers_added=(NewWorker(like="a", count=2),))
+        assert (await world.fits.answer(spec("--vram=60GiB"), what_if=two))["verdict"] == "fits"
+
+    in_world(test)
+
+
+def test_what_a_lost_worker_leaves_behind_is_placed_as_it_then_is():
+    async def test(world):
+        for name in ("a", "b", "c"):
+            await world.add_worker(name, devices=1)
+        await world.up("chat", "--vram=30GiB", replicas=3)
+        told = await world.fits.answer(None, what_if=WhatIf(workers_lost=("b",)))
+        (moved,) = told["displaced"]
+        assert moved["placed"]
+        assert moved["worker"] in {"a", "c"}
+        assert told["verdict"] == "fits"
+        await world.store.delete("worker", "b")
+        await world.pass_(400)
+        homes = sorted(each.status.placement.worker for each in world.instances("chat"))
+        assert homes == sorted(["a", "c", moved["worker"]])
+        nowhere = await world.fits.answer(None, what_if=WhatIf(workers_lost=("a", "c")))
+        assert nowhere["verdict"] == "no"
+        assert {each["reason"]["code"] for each in nowhere["displaced"]} == {"no_worker"}
+
+    in_world(test)
+
+
+def test_hardware_that_is_only_thought_of_is_described():
+    async def test(world):
+        await world.add_worker("a")
+        h100 = NewWorker(
+            count=2, ram_bytes=64 * GIB, device_name="H100", device_memory_bytes=80 * GIB, devices=8
+        )
+        made = await asking(
+            world, spec("--vram=70GiB", "--devices=8"), replicas=2,
+            what_if=WhatIf(workers_added=(h100,)),
+        )  # fmt: skip
+        assert made["verdict"] == "fits"
+        assert {each["worker"] for each in made["placements"]} == {"new-1", "new-2"}
+
+    in_world(test)
+
+
+def test_a_model_that_no_worker_has_is_no_and_one_still_looked_at_is_unknown():
+    async def test(world):
+        await world.add_worker("a")
+        made = await world.fits.answer(spec(path="/models/slow.gguf"))
+        assert made["verdict"] == "unknown"
+        assert made["reason"]["code"] == "file_checking"
+        assert world.store.list("model-file")
+
+    in_world(test)
+
+
+def test_a_model_that_was_only_asked_about_is_forgotten():
+    async def test(world):
+        await world.add_worker("a")
+        await asking(world, spec())
+        assert [file.spec.model.path for file in world.store.list("model-file")] == [PATH]
+        await world.pass_(300)
+        assert world.store.list("model-file")
+        await world.pass_(1200)
+        assert not world.store.list("model-file")
+
+    in_world(test)
+
+
+def test_a_smaller_file_of_the_same_model_is_offered():
+    async def test(world):
+        await world.add_worker("a", ram_gib=8)
+        big = replace(
+            FACTS, size_bytes=20 * GIB, layer_bytes=(GIB // 2,) * FACTS.layer_count,
+            quantization="F16", name="Chat 7B",
+        )  # fmt: skip
+        small = replace(
+            big, size_bytes=2 * GIB, layer_bytes=(GIB // 16,) * FACTS.layer_count,
+            quantization="Q4_K_M",
+        )  # fmt: skip
+        await answered_while(world, world.fits.answer(spec(path="/models/small.gguf")), facts=small)
+        words = {"backend": "llama.cpp", "backend_parameters": ("--ctx-size=2048", "--parallel=1")}
+        made = await answered_while(
+            world, world.fits.answer(spec(path="/models/big.gguf", **words)), facts=big
+        )
+        assert made["verdict"] == "no"
+        offers = {each["kind"]: each for each in made["alternatives"]}
+        assert offers["quantization"]["params"]["to"] == "Q4_K_M"
+        assert offers["quantization"]["patch"]["model"]["path"] == "/models/small.gguf"
+
+    in_world(test)
+
+
+def test_a_shorter_context_is_offered_and_makes_it_fit():
+    async def test(world):
+        await world.add_worker("a", ram_gib=12)
+        facts = replace(FACTS, context_length=1 << 20)
+        wish = spec(backend="llama.cpp", backend_parameters=("--ctx-size=262144", "--parallel=1"))
+        made = await answered_while(world, world.fits.answer(wish), facts=facts)
+        assert made["verdict"] == "no"
+        offer = next(each for each in made["alternatives"] if each["kind"] == "context")
+        lesser = wish.model_copy(
+            update={"backend_parameters": tuple(offer["patch"]["backend_parameters"])}
+        )
+        assert (await world.fits.answer(lesser))["verdict"] == "cpu_only"
+
+    in_world(test)
+
+
+def test_a_waiting_instance_is_told_what_would_help():
+    async def test(world):
+        await world.add_worker("a", devices=1)
+        await world.add_worker("b", devices=1, labels={"zone": "x"})
+        await world.up("held", "--vram=70GiB")
+        await world.deploy("chat", "--vram=60GiB", worker_selector={"zone": "y"})
+        (instance,) = world.instances("chat")
+        changes = await world.fits.changes(instance.name)
+        assert [each["kind"] for each in changes] == ["worker_selector"]
+        assert await world.fits.changes(world.instances("held")[0].name) == ()
+
+    in_world(test)
+
+
+def test_questions_about_nothing_that_exists_are_refused():
+    async def test(world):
+        await world.add_worker("a")
+        with pytest.raises(InvalidError, match="no worker called z"):
+            await world.fits.answer(None, what_if=WhatIf(workers_lost=("z",)))
+        for number in range(MODELS_MAX):
+            world.inspections.ask(ModelRef(SourceName.LOCAL, path=f"/{number}.gguf"), {})
+        with pytest.raises(UnavailableError, match="looked at already"):
+            await world.fits.answer(spec())
+
+    in_world(test)

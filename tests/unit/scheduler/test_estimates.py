@@ -1,0 +1,169 @@
+"""What was measured corrects what was predicted, and never below the highest that was seen."""
+
+import itertools
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aimindserve.core.device import MemoryParts, Need
+from aimindserve.core.measurement import Footprint, Sample, accepted, peak
+from aimindserve.core.shape import DECLARED, MEASURED, ROUGH, Layers, Shape
+from aimindserve.scheduler.estimates import SAMPLES_KEPT, correct, footprint, keep
+
+MIB = 1024**2
+GIB = 1024**3
+
+
+def shape(*, ram=GIB, devices=(8 * GIB,), **fields):
+    parts = tuple(MemoryParts(weights=size // 2, kv_cache=size - size // 2) for size in devices)
+    return Shape(
+        "s", (Need(parts, MemoryParts(weights=ram // 2, runtime=ram - ram // 2)),), **fields
+    )
+
+
+def sample(ram=GIB, devices=(8 * GIB,), *, run="p/1", worked=True, claimed=None):
+    return Sample(run, "w", 0.0, Footprint(ram, tuple(devices)), worked, claimed)
+
+
+class HiddenEngine:
+    """Takes what its own curve says, which the formula does not know, and a little noise."""
+
+    def __init__(self, seed):
+        self.rng = random.Random(seed)
+
+    def truth(self, context, parallel):
+        return int(3.1 * GIB + 900 * MIB * parallel**0.5 + 90_000 * context * parallel**0.8)
+
+    def predicted(self, context, parallel):
+        return int(2.2 * GIB + 150_000 * context * parallel)
+
+    def load(self, context, parallel):
+        return int(self.truth(context, parallel) * self.rng.uniform(0.985, 1.0))
+
+
+@pytest.mark.parametrize("confidence", ["high", ROUGH])
+def test_three_loads_bring_the_error_below_five_percent_and_no_claim_below_a_peak(confidence):
+    engine = HiddenEngine(1)
+    before, after = [], []
+    for context, parallel in itertools.product((512, 4096, 16384, 65536), (1, 4, 8)):
+        guess = shape(devices=(engine.predicted(context, parallel),), confidence=confidence)
+        samples, highest = (), 0
+        for load in range(3):
+            claimed = footprint(correct(guess, samples)).devices[0]
+            assert claimed >= highest
+            took = engine.load(context, parallel)
+            highest = max(highest, took)
+            samples = keep(samples, sample(devices=(took,), run=f"p{load}/1"))
+        truth = engine.truth(context, parallel)
+        corrected = correct(guess, samples)
+        assert corrected.confidence == MEASURED
+        assert footprint(corrected).devices[0] >= highest
+        before.append(abs(engine.predicted(context, parallel) / truth - 1))
+        after.append(abs(footprint(corrected).devices[0] / truth - 1))
+    assert max(before) > 0.5
+    assert max(after) < 0.05
+
+
+sizes = st.integers(1, 64 * GIB)
+
+
+@given(st.lists(st.tuples(sizes, sizes, st.booleans()), min_size=1, max_size=10), sizes, sizes)
+def test_never_below_the_highest_that_is_believed(taken, ram, device):
+    samples = ()
+    for number, (held, on_device, worked) in enumerate(taken):
+        samples = keep(samples, sample(held, (on_device,), run=f"p{number}/1", worked=worked))
+    highest = peak(accepted(samples))
+    corrected = footprint(correct(shape(ram=ram, devices=(device,)), samples))
+    assert corrected.ram_bytes >= highest.ram_bytes
+    assert corrected.devices[0] >= highest.devices[0]
+    assert len(samples) <= SAMPLES_KEPT
+
+
+def test_without_samples_nothing_changes_and_a_declaration_stays():
+    plain = shape()
+    assert correct(plain, ()) is plain
+    declared = shape(confidence=DECLARED)
+    assert correct(declared, [sample(devices=(GIB,))]) is declared
+
+
+def test_an_engine_that_never_worked_raises_and_does_not_lower():
+    idle = sample(GIB // 2, (12 * GIB,), worked=False)
+    corrected = correct(shape(), [idle])
+    assert footprint(corrected).ram_bytes == GIB
+    assert footprint(corrected).devices[0] > 12 * GIB
+    assert corrected.confidence == "high"
+
+
+def test_what_is_not_known_everywhere_is_not_lowered():
+    corrected = correct(shape(), [sample(devices=(4 * GIB,))], everywhere=False)
+    assert footprint(corrected).devices[0] == 8 * GIB
+    assert correct(shape(), [sample(devices=(4 * GIB,))]).confidence == MEASURED
+
+
+def test_an_odd_one_is_believed_when_it_is_confirmed():
+    usual = [sample(devices=(8 * GIB,), run=f"p{n}/1") for n in range(3)]
+    odd = sample(devices=(40 * GIB,), run="q/1")
+    assert odd not in accepted([*usual, odd])
+    again = sample(devices=(41 * GIB,), run="r/1")
+    assert set(accepted([*usual, odd, again])) == {*usual, odd, again}
+
+
+def test_a_run_has_one_sample_which_only_grows():
+    first = keep((), sample(devices=(8 * GIB,), worked=False))
+    assert keep(first, sample(devices=(8 * GIB + MIB,), worked=False)) == first
+    grown = keep(first, sample(devices=(9 * GIB,), worked=False))
+    assert grown[0].taken.devices == (9 * GIB,)
+    worked = keep(grown, sample(devices=(5 * GIB,)))
+    assert (len(worked), worked[0].taken.devices, worked[0].worked) == (1, (9 * GIB,), True)
+
+
+def test_parts_that_are_known_best_are_cut_last():
+    small = correct(shape(ram=GIB), [sample(ram=600 * MIB)]).ranks[0].ram
+    assert small.weights == 512 * MIB
+    assert small.total == 600 * MIB + int(600 * MIB * 0.03)
+    large = correct(shape(ram=GIB), [sample(ram=2 * GIB)]).ranks[0].ram
+    assert (large.weights, large.runtime > GIB) == (512 * MIB, True)
+
+
+def test_ranks_share_the_ram_as_predicted():
+    rank = Need((), MemoryParts(weights=GIB))
+    both = Shape("s", (rank, Need((), MemoryParts(weights=3 * GIB))))
+    made = correct(both, [sample(ram=8 * GIB, devices=())])
+    totals = [each.ram.total for each in made.ranks]
+    assert sum(totals) == footprint(made).ram_bytes >= 8 * GIB
+    assert totals[1] > 2.9 * totals[0]
+
+
+def test_a_share_of_a_device_is_no_need():
+    fraction = shape(device_fraction=0.9)
+    made = correct(fraction, [sample(ram=2 * GIB, devices=(70 * GIB,))])
+    assert footprint(made).devices == (8 * GIB,)
+    assert footprint(made).ram_bytes > 2 * GIB
+
+
+def test_a_cut_model_is_only_raised_in_proportion():
+    layers = Layers((MemoryParts(GIB),) * 10, (MemoryParts(GIB),) * 10)
+    cut = Shape("s", (Need((), MemoryParts(GIB)),), layers=layers)
+    more = sample(devices=(6 * GIB,), claimed=Footprint(GIB, (5 * GIB,)))
+    made = correct(cut, [more])
+    assert made.layers.overhead.total == pytest.approx(2 * GIB, rel=0.01)
+    less = replace(more, taken=Footprint(GIB, (4 * GIB,)))
+    assert correct(cut, [less]) is cut
+
+
+def test_many_instances_of_one_kind_do_not_write_for_ever():
+    samples = ()
+    for number in range(SAMPLES_KEPT):
+        samples = keep(samples, sample(devices=(8 * GIB,), run=f"p{number}/1"))
+    again = keep(samples, sample(devices=(8 * GIB,), run="other/1"))
+    assert again == samples
+    higher = keep(samples, sample(devices=(9 * GIB,), run="higher/1"))
+    assert higher[-1].run == "higher/1"
+    assert len(higher) == SAMPLES_KEPT
+    later = replace(sample(devices=(7 * GIB,), run="later/1"), time=2 * 86_400.0)
+    aged = keep(higher, later)
+    assert aged[-1].run == "later/1"
+    assert any(each.run == "higher/1" for each in aged)
