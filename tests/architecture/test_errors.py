@@ -191,6 +191,34 @@ def test_a_defect_is_answered_without_its_details():
     assert "secret detail" in str(crash["exc_info"])
 
 
+def test_a_client_that_hangs_up_while_it_sends_is_no_defect():
+    async def scenario():
+        async with plane() as found:
+            sent, coming = [], [{"type": "http.request", "body": b"{", "more_body": True}]
+
+            async def receive():
+                return coming.pop() if coming else {"type": "http.disconnect"}
+
+            async def send(message):
+                sent.append(message)
+
+            fields = {**found.headers["admin"], "content-type": "application/json"}
+            scope = {
+                "type": "http",
+                "method": "POST",
+                "path": "/api/v1/deployments",
+                "query_string": b"",
+                "headers": [(name.encode(), value.encode()) for name, value in fields.items()],
+            }
+            await found.app(scope, receive, send)
+            assert not coming
+            assert [message.get("status", 400) for message in sent] == [400, 400]
+
+    with structlog.testing.capture_logs() as logs:
+        asyncio.run(scenario())
+    assert [each for each in logs if each["log_level"] in {"warning", "error"}] == []
+
+
 def test_request_ids_are_kept_only_when_harmless():
     async def scenario():
         async with plane(people=False) as found:

@@ -19,11 +19,12 @@ PUBLIC = {
 }
 JOIN = {("POST", "/api/v1/workers/register")}
 WORKER = {("GET", "/api/v1/workers/{name}/desired"), ("PUT", "/api/v1/workers/{name}/report")}
-ADMIN_ONLY_PREFIXES = ("/api/v1/users",)
+ADMIN_ONLY_PREFIXES = ("/api/v1/users", "/api/v1/audit", "/api/v1/fit")
 ADMIN_WRITES = (
     "/api/v1/deployments",
     "/api/v1/workers",
     "/api/v1/model-files",
+    "/api/v1/estimates",
     "/api/v1/users",
 )
 PERSON_ONLY = {

@@ -136,3 +136,17 @@ def test_children_read_exactly_what_the_supervisor_wrote(tmp_path):
     path = write_handover(settings, places)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert read_handover(path) == (settings, places)
+
+
+def test_chosen_ports_are_told_only_when_the_start_goes_on(tmp_path):
+    from aimindserve.boot.start import Start, start
+
+    settings = settings_for(tmp_path)
+    lock = run_prepare(settings)
+    said = []
+    try:
+        with pytest.raises(StartError, match="in use by another aimindserve"):
+            start(Start(settings, said.append, notes=("port 8080 (port) is taken; using 8081",)))
+    finally:
+        lock.release()
+    assert said == [], "nobody cares about ports of something that does not start"

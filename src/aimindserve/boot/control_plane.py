@@ -17,7 +17,11 @@ from aimindserve.boot.child import Child, Orders
 from aimindserve.boot.places import Places, join_token
 from aimindserve.boot.settings import Settings
 from aimindserve.controllers.all import build
+from aimindserve.controllers.chronicle import Chronicle
+from aimindserve.controllers.fits import FitParts, Fits
+from aimindserve.controllers.inspections import Inspections
 from aimindserve.controllers.loop import ControllerLoop
+from aimindserve.controllers.snapshot import Snapshots
 from aimindserve.kit.secrets import new_id, read_or_create
 from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.server.app import ControlPlane
@@ -27,6 +31,8 @@ from aimindserve.store.decisions import Decisions
 from aimindserve.store.leases import Leases
 from aimindserve.store.records._record import RecordKeeper
 from aimindserve.store.records.audit import audit
+from aimindserve.store.records.decisions import decision_records, question_records
+from aimindserve.store.records.events import events
 from aimindserve.store.resources import ResourceStore
 
 GRACE_S = 5
@@ -43,17 +49,39 @@ async def control_plane(child: Child, backing: Backing) -> AsyncGenerator[Server
     await store.open()
     tasks = TaskSupervisor(clock)
     # Every backing keeps records too; the two protocols are apart because most see only one.
-    records = audit(cast("RecordKeeper", backing), clock)
+    keeper = cast("RecordKeeper", backing)
+    trail, history = audit(keeper, clock), events(keeper, clock)
+    decided, asked = decision_records(keeper, clock), question_records(keeper, clock)
     try:
-        await records.open()
-        leases, decisions = Leases(clock), Decisions()
-        controllers = build(store, leases, clock, backends(), new_id, decisions)
+        await trail.open()
+        await history.open()
+        await decided.open()
+        await asked.open()
+        leases = Leases(clock)
+        decisions = Decisions(clock=clock, decisions=decided, questions=asked)
+        inspections = Inspections(clock)
+        snapshots = Snapshots(store, leases)
+        controllers = build(
+            store,
+            leases,
+            clock,
+            backends(),
+            new_id,
+            decisions,
+            inspections=inspections,
+            snapshots=snapshots,
+        )
+        fits = Fits(FitParts(store, snapshots, clock, backends(), inspections))
         loop = ControllerLoop(store, controllers, clock)
         tasks.keep_running(loop.run, name="controllers")
-        yield ServerParts(store, leases, clock, decisions, config, records)
+        tasks.keep_running(Chronicle(store, history, clock, new_id).run, name="chronicle")
+        yield ServerParts(store, leases, clock, decisions, config, trail, history, fits)
     finally:
         await tasks.aclose()
-        await records.close()
+        await trail.close()
+        await history.close()
+        await decided.close()
+        await asked.close()
         await store.close()
 
 

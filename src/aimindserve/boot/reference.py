@@ -155,6 +155,12 @@ def example_file(words: Words = _ENGLISH) -> str:
     return "\n".join(lines) + "\n"
 
 
+def computed(item: Declared, language: str) -> str:
+    """What a default is that depends on something, in words; empty for any other."""
+    text = item.setting.computed
+    return text if language == "en" else _COMPUTED_ZH.get(text, text)
+
+
 def write(directory: Path) -> None:
     """Write the pages below `directory`."""
     for language, name in PAGES.items():
@@ -193,9 +199,9 @@ def _cells(item: Declared, words: Words, language: str) -> tuple[str, str, str, 
 
 
 def _default(item: Declared, words: Words, language: str) -> str:
-    computed = item.setting.computed
-    if computed:
-        return computed if language == "en" else _COMPUTED_ZH.get(computed, computed)
+    told = computed(item, language)
+    if told:
+        return told
     text = shown(item.default)
     return f"`{text}`" if text else words.empty
 

@@ -38,6 +38,8 @@ class Start:
     tell: Callable[[str], None]
     on_ready: Callable[[], None] | None = None
     on_stop: Callable[[], None] | None = None
+    notes: Sequence[str] = ()
+    """What to tell once it is certain that this start goes on."""
     control: Sequence[str] = ("aimindserve.boot.control",)
     """The module of the control plane's process, and further arguments for it."""
 
@@ -48,6 +50,8 @@ def start(what: Start) -> int:
     settings = what.settings
     places = replace(places_of(settings), control_port=_control_port())
     lock = prepare(settings, places)
+    for note in what.notes:
+        what.tell(note)
     raise_open_files()
     handover = write_handover(settings, places)
     try:

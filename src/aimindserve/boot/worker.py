@@ -74,6 +74,7 @@ def worker_config(settings: Settings, places: Places) -> WorkerConfig:
         metrics=not worker.disable_metrics,
         metrics_port=worker.metrics_port,
         reserved=worker.system_reserved,
+        backend_paths=worker.backend_paths,
     )
 
 

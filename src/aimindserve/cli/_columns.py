@@ -70,6 +70,21 @@ def size(value: Any, _now: float) -> str:
     return MISSING if not value else format_bytes(int(value))
 
 
+def used(value: Any, _now: float) -> str:
+    """Bytes that may be none."""
+    return MISSING if value is None else format_bytes(int(value))
+
+
+def share(value: Any, _now: float) -> str:
+    """`87%` of a number from 0 to 1."""
+    return MISSING if value is None else f"{float(value):.0%}"
+
+
+def error(value: Any, _now: float) -> str:
+    """`+3.1 %`: how much more was predicted than was true."""
+    return MISSING if value is None else f"{100 * float(value):+.1f} %"
+
+
 def model(value: Any, _now: float) -> str:
     """A model reference, short: a file's name, a repository."""
     return _model(value, whole=False)
@@ -174,6 +189,22 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("QUANTIZATION", "status.observed.facts.quantization", text, wide=True),
         Column("REASON", "status.observed.reason", reason, wide=True),
     ),
+    "estimate": (
+        Column("MODEL", "spec.model", text),
+        Column("BACKEND", "spec.backend", text),
+        Column("DEVICE", "spec.device", text),
+        Column("SHAPE", "spec.shape", text),
+        Column("PREDICTED", "status.predicted_bytes", size),
+        Column("MEASURED", "status.measured_bytes", size),
+        Column("ERROR", "status.error", error),
+        Column("SAMPLES", "status.sample_count", text),
+        PHASE,
+        AGE,
+        Column("NAME", "metadata.name", text, wide=True),
+        Column("VERSION", "spec.version", text, wide=True),
+        Column("PARAMETERS", "spec.parameters", text, wide=True),
+        Column("REJECTED", "status.rejected", text, wide=True),
+    ),
     "route": (NAME, Column("TARGETS", "spec.targets", targets), AGE),
     "user": (
         NAME,
@@ -181,6 +212,28 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("FULL NAME", "spec.full_name", text),
         AGE,
         Column("DISABLED", "spec.disabled", text, wide=True),
+    ),
+    "event": (
+        Column("LAST", "time", age),
+        Column("OBJECT", "object", text),
+        Column("EVENT", "code", text),
+        Column("TIMES", "count", text),
+        Column("MESSAGE", "message", text),
+        Column("FIRST", "first_time", age, wide=True),
+        Column("REASON", "reason", text, wide=True),
+    ),
+    "gpu": (
+        Column("ID", "id", text),
+        Column("NAME", "name", text),
+        Column("TYPE", "type", text),
+        Column("MEMORY", "memory_bytes", size),
+        Column("USED", "memory_used_bytes", used),
+        Column("CLAIMED", "memory_claimed_bytes", used),
+        Column("INSTANCES", "instances", text),
+        Column("WORKER", "worker", text, wide=True),
+        Column("BUSY", "utilization", share, wide=True),
+        Column("DRIVER", "driver_version", text, wide=True),
+        Column("UUID", "uuid", text, wide=True),
     ),
     "api-key": (
         NAME,

@@ -16,19 +16,23 @@ async def work(child: Child) -> None:
     from aimindserve.kit.tasks import TaskSupervisor
     from aimindserve.server.app import create_app
     from aimindserve.sim.demo import run_fleet
+    from aimindserve.sim.talk import Talk
     from aimindserve.store.memory import MemoryBacking
 
     workers, devices, seed = (int(word) for word in sys.argv[2:5])
-    tasks = TaskSupervisor(child.clock)
+    tasks, talk = TaskSupervisor(child.clock), Talk()
     async with control_plane(child, MemoryBacking()) as parts:
         fleet = run_fleet(
-            parts.store, parts.leases, parts.clock, workers=workers, devices=devices, seed=seed
-        )
+            parts.store, parts.leases, parts.clock,
+            workers=workers, devices=devices, seed=seed, talk=talk,
+        )  # fmt: skip
+        talk.start()
         tasks.spawn(fleet, name="fleet")
         try:
             await serve(create_app(parts), listener, child)
         finally:
             await tasks.aclose()
+            talk.stop()
 
 
 if __name__ == "__main__":

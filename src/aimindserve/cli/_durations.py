@@ -14,3 +14,21 @@ def duration(text: str) -> float:
     if found is None:
         raise click.BadParameter(f"{text!r} is no duration; write for example 90s, 10m or 2h.")
     return float(found.group(1)) * _SECONDS[found.group(2) or "s"]
+
+
+def moment(text: str) -> float:
+    """Seconds since the epoch, of a time (`2026-11-20`, RFC 3339) or of so long ago (`10m`); the
+    `type` of a click option. Raises BadParameter."""
+    from datetime import datetime, timezone
+
+    from aimindserve.kit.clock import SystemClock
+
+    if _FORM.match(text.strip().lower()):
+        return SystemClock().now() - duration(text)
+    try:
+        found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{text!r} is no time; write for example 10m, 2026-11-20 or 2026-11-20T08:00:00Z."
+        ) from error
+    return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()

@@ -24,9 +24,11 @@ from aimindserve.cli._text import language, say, variable
 if TYPE_CHECKING:
     from aimindserve.client.sync import Client
 
-TABLES = ("table", "wide", "json", "yaml", "name")
+TABLES = ("table", "wide", "json", "jsonl", "yaml", "csv", "name")
 OBJECTS = ("text", "json", "yaml", "name")
 DATA = ("text", "json")
+PROGRAMS = frozenset({"json", "jsonl"})
+"""Outputs whose readers want errors as JSON, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class Invocation:
     @property
     def structured(self) -> bool:
         """Whether programs read the output."""
-        return self.output in {"json", "yaml", "name"}
+        return self.output in {"json", "jsonl", "yaml", "csv", "name"}
 
     @property
     def colour(self) -> bool:
@@ -85,7 +87,7 @@ def client_command(
                 quiet=options.pop("quiet"),
                 language=language(),
             )
-            with told(as_json=here.output == "json", language=here.language, debug=debug):
+            with told(as_json=here.output in PROGRAMS, language=here.language, debug=debug):
                 function(here, **options)
 
         maker = click.command if group is None else group.command

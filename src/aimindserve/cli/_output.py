@@ -49,23 +49,42 @@ def print_list(
     no_header: bool = False,
 ) -> None:
     """Print objects of one kind as the user asked."""
+    documents = [one.document for one in found]
+    print_rows(here, kind, documents, filters=filters, sort=sort, no_header=no_header)
+
+
+def print_rows(
+    here: Invocation,
+    kind: str,
+    documents: Sequence[Document],
+    *,
+    filters: Sequence[str] = (),
+    sort: str | None = None,
+    no_header: bool = False,
+) -> None:
+    """Print what has the columns of `kind` as the user asked."""
     tests = [_test(kind, text) for text in filters]
-    every = list(found)
-    chosen = [one for one in every if all(test(one.document) for test in tests)]
+    chosen = [one for one in documents if all(test(one) for test in tests)]
     if sort:
         chosen = _sorted(kind, chosen, sort)
+    if here.output == "csv":
+        _print_csv(kind, chosen, header=not no_header)
+        return
     if here.structured:
-        _print_structured(here, [one.document for one in chosen])
+        _print_structured(here, chosen)
         return
     if not chosen:
-        here.note("none_match" if every else f"none_{kind}")
+        here.note("none_match" if documents else f"none_{kind}")
         return
     columns = [one for one in COLUMNS[kind] if here.output == "wide" or not one.wide]
-    click.echo(table(here, columns, [one.document for one in chosen], header=not no_header))
+    click.echo(table(here, columns, chosen, header=not no_header))
 
 
 def print_object(here: Invocation, found: AnyObject) -> None:
     """Print one object; as a table of one line where no structure was asked for."""
+    if here.output == "csv":
+        _print_csv(found.of.name, [found.document], header=True)
+        return
     if here.structured:
         print_document(here, found.document)
         return
@@ -76,7 +95,9 @@ def print_object(here: Invocation, found: AnyObject) -> None:
 def print_document(here: Invocation, document: Document) -> None:
     """Print one document as JSON, YAML or its name."""
     if here.output == "name":
-        click.echo(at(document, "metadata.name") or "")
+        click.echo(_name(document))
+    elif here.output == "jsonl":
+        click.echo(_line(document))
     elif here.output == "yaml":
         click.echo(_yaml(document), nl=False)
     else:
@@ -125,13 +146,42 @@ def phase_text(here: Invocation, document: Document) -> str:
 
 
 def _print_structured(here: Invocation, documents: Sequence[Document]) -> None:
-    if here.output == "name":
+    if here.output in {"name", "jsonl"}:
         for document in documents:
-            click.echo(at(document, "metadata.name"))
+            click.echo(_line(document) if here.output == "jsonl" else _name(document))
     elif here.output == "yaml":
         click.echo(_yaml(list(documents)), nl=False)
     else:
         click.echo(json.dumps(documents, ensure_ascii=False, indent=2))
+
+
+def _name(document: Document) -> str:
+    """What tells it from others of its list: not all have metadata."""
+    return str(at(document, "metadata.name") or document.get("id") or "")
+
+
+def _line(document: Document) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def _print_csv(kind: str, documents: Sequence[Document], *, header: bool) -> None:
+    """RFC 4180 with every column of the wide table; values as in the JSON, not as people read."""
+    import csv
+    import io
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    if header:
+        writer.writerow([one.header.lower().replace(" ", "_") for one in COLUMNS[kind]])
+    for each in documents:
+        writer.writerow([_cell(at(each, one.path)) for one in COLUMNS[kind]])
+    click.echo(text.getvalue(), nl=False)
+
+
+def _cell(value: Any) -> str:
+    """A value as a cell. A spreadsheet would run what begins like a formula: it gets a quote."""
+    text = _plain(value)
+    return f"'{text}" if isinstance(value, str) and text[:1] in "=+@\t\r-" and text else text
 
 
 def _yaml(value: Any) -> str:
@@ -188,13 +238,13 @@ def _test(kind: str, text: str) -> Callable[[Document], bool]:
     return test
 
 
-def _sorted(kind: str, found: list[AnyObject], sort: str) -> list[AnyObject]:
+def _sorted(kind: str, found: list[Document], sort: str) -> list[Document]:
     path = _path(kind, sort.lstrip("-+"))
-    missing = [one for one in found if at(one.document, path) is None]
-    present = [one for one in found if at(one.document, path) is not None]
+    missing = [one for one in found if at(one, path) is None]
+    present = [one for one in found if at(one, path) is not None]
 
-    def key(one: AnyObject) -> tuple[bool, float, str]:
-        value = at(one.document, path)
+    def key(one: Document) -> tuple[bool, float, str]:
+        value = at(one, path)
         number = isinstance(value, int | float)
         return (not number, float(value) if number else 0.0, _plain(value))
 

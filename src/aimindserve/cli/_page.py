@@ -8,6 +8,7 @@ from aimindserve.cli._columns import MISSING, age, at, devices, labels, size, te
 from aimindserve.cli._invocation import Invocation
 from aimindserve.cli._output import aligned, now, phase_text
 from aimindserve.cli._text import reason_text
+from aimindserve.client.history import EventEntry
 from aimindserve.client.objects import AnyObject
 from aimindserve.kit.units import format_bytes
 
@@ -99,6 +100,21 @@ def worker_page(here: Invocation, worker: AnyObject) -> list[Section]:
     head.rows = [row for row in head.rows if row[1].strip() not in ("", MISSING)]
     head.lines = reason_lines(here, at(document, "status.reason"))
     return [head, _device_section(machine, usage)]
+
+
+def event_section(here: Invocation, events: Sequence[EventEntry]) -> Section:
+    """What happened last, newest first."""
+    moment = now()
+    rows = [
+        [
+            age(each.time, moment),
+            each.target,
+            each.code,
+            each.message(here.language) + (f" ×{each.count}" if each.count > 1 else ""),
+        ]
+        for each in events
+    ]
+    return Section(here.text("last_events"), lines=aligned(rows).splitlines())
 
 
 def reason_lines(here: Invocation, reason: Any) -> list[str]:

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from aimindserve.cli.start import tell
-
 if TYPE_CHECKING:
     from aimindserve.boot.resolve import Resolved
 
@@ -19,21 +17,25 @@ WORKER_PORTS = frozenset({"worker_port", "metrics_port"})
 TRIES = 100
 
 
-def with_free_ports(flags: Mapping[str, Any]) -> "Resolved":
-    """The settings, with a free port wherever nobody chose one."""
+def with_free_ports(flags: Mapping[str, Any]) -> "tuple[Resolved, list[str]]":
+    """(the settings with a free port wherever nobody chose one, what to say of ports that were
+    taken)."""
     from aimindserve.boot.load import load
     from aimindserve.boot.resolve import DEFAULT
 
     found = load(flags)
     unused = WORKER_PORTS if found.settings.server.disable_worker else frozenset[str]()
     chosen: dict[str, str] = {}
+    notes: list[str] = []
     for name, wanted in PORTS.items():
         if found.origins[name] == DEFAULT and name not in unused:
-            chosen[name] = _free(name, wanted, chosen)
-    return load({**flags, **chosen})
+            chosen[name] = _free(wanted, chosen)
+            if chosen[name] != str(wanted):
+                notes.append(f"port {wanted} ({name}) is taken; using {chosen[name]}")
+    return load({**flags, **chosen}), notes
 
 
-def _free(name: str, wanted: int, chosen: Mapping[str, str]) -> str:
+def _free(wanted: int, chosen: Mapping[str, str]) -> str:
     """`wanted`, or the next port after it that is free and not one of the others."""
     from aimindserve.boot.preflight import ALL_INTERFACES, is_free
 
@@ -45,7 +47,5 @@ def _free(name: str, wanted: int, chosen: Mapping[str, str]) -> str:
             continue
         if str(port) in others:
             continue
-        if port != wanted:
-            tell(f"port {wanted} ({name}) is taken; using {port}")
         return str(port)
     return str(wanted)

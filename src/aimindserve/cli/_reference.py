@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from aimindserve.cli._help import ChineseFormatter, chinese
 from aimindserve.cli.app import command_names, load, main, short_help
 
 PROGRAM = "aimindserve"
@@ -35,8 +36,8 @@ This page is generated from the commands' own help; do not edit it. `gpustack` i
 
 Commands that talk to a server find it by `--server`, else `GPUSTACK_SERVER_URL`, else the last
 `aimindserve login`, else on this machine. Standard output is data, everything else goes to
-standard error; `-o json` prints the API's objects as they are. Messages are in Chinese when the
-locale is.""",
+standard error; `-o json` prints the API's objects as they are. Messages and help are in Chinese
+when the locale is, or with `GPUSTACK_LANG=zh`.""",
     codes_title="Exit codes",
     codes="""\
 | code | meaning |
@@ -51,7 +52,7 @@ locale is.""",
 | 7 | waiting timed out; the work goes on |
 | 8 | the server cannot be reached |
 | 9 | the target failed |
-| 10 | differences were found (`apply --dry-run`) |
+| 10 | differences were found (`apply --dry-run`, `--diff`) |
 | 130 | interrupted |""",
 )
 _CHINESE = Words(
@@ -61,7 +62,7 @@ _CHINESE = Words(
 
 访问服务器的命令依次按 `--server`、`GPUSTACK_SERVER_URL`、最近一次 `aimindserve login`、
 本机服务器确定目标。标准输出只有数据，其余内容写到标准错误；`-o json` 原样输出 API 对象。
-系统语言为中文时，提示信息显示中文；命令帮助本身为英文。""",
+系统语言为中文或 `GPUSTACK_LANG=zh` 时，提示信息和帮助显示中文。""",
     codes_title="退出码",
     codes="""\
 | 退出码 | 含义 |
@@ -76,7 +77,7 @@ _CHINESE = Words(
 | 7 | 等待超时，后台仍在继续 |
 | 8 | 无法连接服务器 |
 | 9 | 目标失败 |
-| 10 | 存在差异（`apply --dry-run`） |
+| 10 | 存在差异（`apply --dry-run`、`--diff`） |
 | 130 | 被中断 |""",
 )
 WORDS: Mapping[str, Words] = {"en": _ENGLISH, "zh": _CHINESE}
@@ -85,9 +86,9 @@ WORDS: Mapping[str, Words] = {"en": _ENGLISH, "zh": _CHINESE}
 def page(language: str) -> str:
     """The whole page in `language`, as Markdown."""
     words = WORDS[language]
-    parts = [f"# {words.title}", words.intro, _overview()]
+    parts = [f"# {words.title}", words.intro, _overview(language)]
     for name in command_names():
-        parts += list(_sections(load(name), PROGRAM, name))
+        parts += list(_sections(load(name), PROGRAM, name, language))
     parts += [f"## {words.codes_title}", words.codes]
     return "\n\n".join(parts) + "\n"
 
@@ -110,28 +111,35 @@ def stale(folder: Path) -> list[Path]:
     ]
 
 
-def _overview() -> str:
-    return "\n".join(
-        f"* [`{name}`](#{PROGRAM}-{name}): {short_help(name)}" for name in command_names()
-    )
+def _overview(language: str) -> str:
+    lines: list[str] = []
+    for name in command_names():
+        line = short_help(name)
+        told = (chinese(line) or line) if language == "zh" else line
+        lines.append(f"* [`{name}`](#{PROGRAM}-{name}): {told}")
+    return "\n".join(lines)
 
 
-def _sections(command: click.Command, path: str, name: str, depth: int = 2) -> Iterator[str]:
+def _sections(
+    command: click.Command, path: str, name: str, language: str, depth: int = 2
+) -> Iterator[str]:
     """A command with its subcommands, each with its help as printed."""
     whole = f"{path} {name}"
     yield f"{'#' * depth} {whole}"
-    yield f"```text\n{_help(command, whole)}\n```"
+    yield f"```text\n{_help(command, whole, language)}\n```"
     if isinstance(command, click.Group):
         for child in sorted(command.commands):
-            yield from _sections(command.commands[child], whole, child, depth + 1)
+            yield from _sections(command.commands[child], whole, child, language, depth + 1)
 
 
-def _help(command: click.Command, path: str) -> str:
+def _help(command: click.Command, path: str, language: str) -> str:
     context = click.Context(
         command, info_name=path, max_content_width=WIDTH, terminal_width=WIDTH,
         help_option_names=list(main.context_settings["help_option_names"]),
     )  # fmt: skip
-    return command.get_help(context).rstrip()
+    formatter = ChineseFormatter(width=WIDTH) if language == "zh" else context.make_formatter()
+    command.format_help(context, formatter)
+    return formatter.getvalue().rstrip()
 
 
 if __name__ == "__main__":

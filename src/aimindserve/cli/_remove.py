@@ -26,7 +26,7 @@ def remove(
 ) -> None:
     """Remove the objects called `names`. Raises the first error after all have been tried."""
     if not yes:
-        _confirm(here, names)
+        confirm(here, "confirm_remove", names)
     outcomes = [
         (name, _removed(here, collection, name, force=force)) for name in dict.fromkeys(names)
     ]
@@ -54,11 +54,12 @@ def _removed(
     return None
 
 
-def _confirm(here: Invocation, names: Sequence[str]) -> None:
+def confirm(here: Invocation, question: str, names: Sequence[str]) -> None:
+    """Ask `question`, a text about `names`; raises CommandError unless the answer is yes."""
     if not here.asks:
         raise CommandError(here.text("needs_yes"), exit_code=USAGE)
-    question = here.text("confirm_remove", names=", ".join(names))
-    if not click.confirm(question, default=False, err=True):
+    asked = here.text(question, names=", ".join(names))
+    if not click.confirm(asked, default=False, err=True):
         raise CommandError(here.text("not_removed"))
 
 

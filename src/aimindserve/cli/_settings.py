@@ -7,6 +7,7 @@ import click
 
 from aimindserve.boot.declared._setting import Declared, Form, Stage
 from aimindserve.boot.forms import shown
+from aimindserve.boot.reference import computed
 from aimindserve.boot.settings import declared
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -47,24 +48,39 @@ def _one_or_list(value: str | Sequence[str]) -> str | list[str]:
     return list(value)
 
 
+def chinese_texts() -> Mapping[str, str]:
+    """What the options' help is in 简体中文, by the English text."""
+    return {
+        " ".join(_help(item, "en").split()): _help(item, "zh")
+        for item in declared().values()
+        if item.flags
+    }
+
+
+def _help(item: Declared, language: str) -> str:
+    setting, chinese = item.setting, language == "zh"
+    text = (setting.help_zh if chinese else setting.help).replace("`", "")
+    if setting.stage is not Stage.ACTIVE:
+        text += "（尚未启用）" if chinese else " (not active yet)"
+    default = computed(item, language).replace("`", "") or shown(item.default)
+    if not default or setting.form is Form.SWITCH:
+        return text
+    return f"{text} [默认：{default}]" if chinese else f"{text} [default: {default}]"
+
+
 def _option(item: Declared) -> Callable[[F], F]:
     setting = item.setting
-    later = "" if setting.stage is Stage.ACTIVE else " (not active yet)"
-    default = setting.computed.replace("`", "") or shown(item.default)
-    text = f"{setting.help.replace('`', '')}{later}"
     extra: dict[str, Any] = {}
     if setting.form is Form.SWITCH:
         extra = {"is_flag": False, "flag_value": "true"}
     elif setting.form in (Form.ITEMS, Form.WORDS):
         extra = {"multiple": True}
-    if default and setting.form is not Form.SWITCH:
-        text = f"{text} [default: {default}]"
     return click.option(
         *item.flags,
         item.name,
         type=str,
         default=None,
         metavar=_METAVARS.get(setting.form, "TEXT"),
-        help=text,
+        help=_help(item, "en"),
         **extra,
     )

@@ -30,7 +30,16 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "none_user": ("There are no users.", "没有用户。"),
     "none_model-file": ("No model files are known.", "没有模型文件。"),
+    "none_estimate": (
+        "Nothing has been measured yet: that takes an instance that is ready.",
+        "尚无测量数据：需要有就绪的模型实例。",
+    ),
     "none_route": ("There are no routes.", "没有路由。"),
+    "none_event": ("Nothing has happened yet.", "还没有任何事件。"),
+    "none_gpu": (
+        "No worker has a GPU. See what they have with: aimindserve workers",
+        "没有任何工作节点配备 GPU。查看节点：aimindserve workers",
+    ),
     "none_match": ("Nothing matches.", "没有匹配项。"),
     "deployed": ("{name} is deployed.", "已部署 {name}。"),
     "taken": (
@@ -82,6 +91,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "username": ("Username", "用户名"),
     "password": ("Password", "密码"),
     "new_password": ("New password", "新密码"),
+    "new_password_again": ("New password, again", "再次输入新密码"),
     "must_change": (
         "This password was a first one: choose another now.",
         "这是初始密码，请立即设置新密码。",
@@ -98,6 +108,21 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "same": ("unchanged", "无变化"),
     "created_would": ("would be created", "将被创建"),
     "changed_would": ("would be changed", "将被更新"),
+    "pruned": ("removed", "已删除"),
+    "pruned_would": ("would be removed", "将被删除"),
+    "confirm_prune": (
+        "Not in the file: {names}. Remove them?",
+        "文件中没有：{names}。确定删除？",
+    ),
+    "prune_needs_selector": (
+        "--prune needs --selector LABEL=VALUE: only objects with these labels are removed.",
+        "--prune 需要同时指定 --selector LABEL=VALUE：只删除带有这些标签的对象。",
+    ),
+    "last_events": ("Events", "事件"),
+    "events_over": (
+        "Stopped following. See them again with: {command}",
+        "已停止跟踪。再次查看：{command}",
+    ),
     "chat_hello": (
         "{model} is ready. \\h shows help, \\q ends.",
         "{model} 已就绪。输入 \\h 查看帮助，\\q 退出。",
@@ -120,6 +145,18 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "why_not": ("Why not elsewhere", "为什么不是其他节点"),
     "fix": ("Try", "建议"),
+    "would_help": ("It would fit", "以下更改可使其运行"),
+    "fit_fits": ("It fits.", "可以运行。"),
+    "fit_tight": ("It fits, and only just.", "可以运行，但余量很小。"),
+    "fit_distributed": ("It fits on several workers together.", "可以跨多个工作节点运行。"),
+    "fit_cpu_only": ("It fits, on processors only.", "可以运行，但只能使用 CPU。"),
+    "fit_fits_after": ("It does not fit now; a change makes it fit.", "目前无法运行，更改后可以。"),
+    "fit_no": ("It does not fit.", "无法运行。"),
+    "fit_unknown": ("It is not known whether it fits.", "尚不确定能否运行。"),
+    "fit_replicas": ("{placed} of {asked} instances.", "{asked} 个实例中的 {placed} 个。"),
+    "fit_needs": ("One instance needs", "每个实例需要"),
+    "fit_left": ("{size} left", "剩余 {size}"),
+    "fit_displaced": ("What would have to move", "需要迁移的实例"),
     "server_here": (
         "No server is running on this machine.",
         "本机没有正在运行的服务器。",
@@ -165,5 +202,5 @@ def reason_text(reason: Mapping[str, Any], tongue: str) -> tuple[str, str]:
         return told or reasons.render("unknown", params, tongue), fix
     if tongue == "zh" or not told:
         told = reasons.render(code, params, tongue)
-        fix = reasons.render_fix(code, params, tongue)
-    return told, fix
+        fix = ""
+    return told, fix or reasons.render_fix(code, params, tongue)

@@ -22,6 +22,7 @@ from typing_extensions import override
 
 from aimindserve import __version__
 from aimindserve.cli._failure import INTERRUPTED, USAGE, exit_code, report
+from aimindserve.cli._help import Speaking, speaking
 from aimindserve.core.errors import AimsError
 
 FOLDER = Path(__file__).parent
@@ -118,10 +119,13 @@ def load(name: str) -> click.Command:
     command = getattr(module, "COMMAND", None)
     if not isinstance(command, click.Command):
         raise TypeError(f"{module.__name__} must export COMMAND, a click.Command")
-    return command
+    return speaking(command)
 
 
 @click.command(cls=CommandFolder, context_settings=HELP_NAMES)
 @click.version_option(__version__, "-V", "--version", message="aimindserve %(version)s")
 def main() -> None:
     """aiMindServe: one place to run AI models on your own machines."""
+
+
+main.context_class = Speaking

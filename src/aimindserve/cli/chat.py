@@ -31,7 +31,14 @@ _CLEAR = frozenset({"\\c", "\\clear"})
 @click.option("--system", help="What the model is told before the conversation.")
 @click.option("--temperature", type=click.FloatRange(0, 2), help="Lower is more predictable.")
 @click.option("--max-tokens", type=click.IntRange(1), help="Longest answer.")
-@click.option("--timeout", type=duration, metavar="TIME", default=TIMEOUT, show_default=True)
+@click.option(
+    "--timeout",
+    type=duration,
+    metavar="TIME",
+    default=TIMEOUT,
+    show_default=True,
+    help="Wait so long.",
+)
 def chat(
     here: Invocation,
     model: str,

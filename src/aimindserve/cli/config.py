@@ -16,7 +16,14 @@ def config() -> None:
 
 
 @config.command("show")
-@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json", "yaml"]),
+    default="table",
+    show_default=True,
+    help="How to print.",
+)
 @settings_options
 def show(output: str, **options: Any) -> None:
     """Show every setting with its value and origin, as `start` would use them.

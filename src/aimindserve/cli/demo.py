@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ from aimindserve.cli.start import tell
 
 
 @click.command("demo")
-@click.option("--workers", type=click.IntRange(1, 1000), default=50, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 1000),
+    default=50,
+    show_default=True,
+    help="How many simulated machines.",
+)
 @click.option(
     "--devices", type=click.IntRange(0, 16), default=8, show_default=True, help="On each."
 )
@@ -34,10 +41,12 @@ def demo(workers: int, devices: int, seed: int, debug: bool, **options: Any) -> 
     flags = {name: value for name, value in options.items() if value is not None}
     fixed = {"data_dir": str(folder), "disable_worker": "true", "debug": str(debug)}
     try:
-        settings = with_free_ports({"host": "127.0.0.1", **flags, **fixed}).settings
+        resolved, notes = with_free_ports({"host": "127.0.0.1", **flags, **fixed})
+        settings = resolved.settings
         tell(f"simulating {workers} workers with {devices} devices each, seed {seed}")
         control = ("aimindserve.cli._demo_control", str(workers), str(devices), str(seed))
-        return run(Start(settings, tell, on_ready=lambda: welcome(settings, tell), control=control))
+        ready = partial(welcome, settings, tell)
+        return run(Start(settings, tell, on_ready=ready, notes=notes, control=control))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

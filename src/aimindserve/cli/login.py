@@ -8,15 +8,18 @@ import click
 from aimindserve.cli import _connection
 from aimindserve.cli._ask import is_here
 from aimindserve.cli._connection import Login
+from aimindserve.cli._errors import as_text
 from aimindserve.cli._failure import NOT_ALLOWED, USAGE, CommandError
 from aimindserve.cli._invocation import DATA, Invocation, client_command
 from aimindserve.cli._output import print_document
 from aimindserve.client.objects import Document
+from aimindserve.core.errors import InvalidError, UnauthenticatedError
 
 if TYPE_CHECKING:
     from aimindserve.client.sync import Client
 
 SECRET_MAX = 4096
+TRIES = 3
 
 
 @client_command("login", outputs=DATA)
@@ -89,14 +92,26 @@ def _by_password(
     user = username or "admin"
     if not username and not password_stdin:
         user = click.prompt(here.text("username"), default="admin", err=True)
-    password = (
-        _secret_from_stdin()
-        if password_stdin
-        else click.prompt(here.text("password"), hide_input=True, err=True)
-    )
     with Client(server) as client:
-        opened = client.login(user, password)
-        return Login(user, session=_settled(here, client, opened.session, password))
+        if password_stdin:
+            password = _secret_from_stdin()
+            session = client.login(user, password).session
+        else:
+            session, password = _asked(here, client, user)
+        return Login(user, session=_settled(here, client, session, password))
+
+
+def _asked(here: Invocation, client: "Client", user: str) -> tuple[str, str]:
+    """(session, password), from a person who may mistype it; the last refusal is raised."""
+    for left in range(TRIES - 1, -1, -1):
+        password: str = click.prompt(here.text("password"), hide_input=True, err=True)
+        try:
+            return client.login(user, password).session, password
+        except UnauthenticatedError as error:
+            if not left:
+                raise
+            click.echo(as_text(error, here.language), err=True)
+    raise AssertionError("The last try returns or raises.")
 
 
 def _settled(here: Invocation, client: "Client", session: str, password: str) -> str:
@@ -110,12 +125,21 @@ def _settled(here: Invocation, client: "Client", session: str, password: str) ->
             exit_code=NOT_ALLOWED,
             hint="Sign in on a terminal, or in the console, to choose it.",
         )
-    here.note("must_change")
-    chosen = click.prompt(
-        here.text("new_password"), hide_input=True, confirmation_prompt=True, err=True
-    )
-    changed = client.change_password(password, chosen)
-    return changed or session
+    click.echo(here.text("must_change"), err=True)
+    for left in range(TRIES - 1, -1, -1):
+        chosen = click.prompt(
+            here.text("new_password"),
+            hide_input=True,
+            confirmation_prompt=here.text("new_password_again"),
+            err=True,
+        )
+        try:
+            return client.change_password(password, chosen) or session
+        except InvalidError as error:
+            if not left:
+                raise
+            click.echo(as_text(error, here.language), err=True)
+    raise AssertionError("The last try returns or raises.")
 
 
 def user_name(me: Document) -> str:

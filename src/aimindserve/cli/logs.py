@@ -27,7 +27,13 @@ _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option("-p", "--previous", is_flag=True, help="The run before this one: why it ended.")
 @click.option("--run", type=click.IntRange(1), metavar="N", help="The N-th run on its worker.")
-@click.option("--tail", type=click.IntRange(0, 10_000), default=TAIL, show_default=True)
+@click.option(
+    "--tail",
+    type=click.IntRange(0, 10_000),
+    default=TAIL,
+    show_default=True,
+    help="Begin with so many lines, at most.",
+)
 @click.option("--grep", metavar="TEXT", help="Only lines with this text.")
 @click.option("-i", "--instance", help="Only this instance of the deployment.")
 def logs(here: Invocation, name: str, **options: Any) -> None:

@@ -25,13 +25,13 @@ def quickstart(question: str, **options: Any) -> int:
     from aimindserve.boot.start import start as run
     from aimindserve.cli._tour import Tour
 
-    resolved = with_free_ports(given(options))
+    resolved, notes = with_free_ports(given(options))
     for warning in resolved.warnings:
         tell(f"warning: {warning}")
     if resolved.settings.worker_only or resolved.settings.server.disable_worker:
         raise SettingsError("quickstart runs a server with a worker; use `aimindserve start`.")
     tour = Tour(resolved.settings, question, tell)
-    code = run(Start(resolved.settings, tell, on_ready=tour.run, on_stop=tour.stop))
+    code = run(Start(resolved.settings, tell, on_ready=tour.run, on_stop=tour.stop, notes=notes))
     tour.join()
     return code or (1 if tour.failed else 0)
 

@@ -20,7 +20,14 @@ if TYPE_CHECKING:
 @click.option("--data-dir", metavar="PATH", help="The server's data directory, on this machine.")
 @click.option("--database-url", metavar="URL", help="The server's database, if not the default.")
 @click.option("--config-file", metavar="PATH", help="The server's YAML file.")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print.",
+)
 def reset_admin_password(
     server_url: str | None, api_key: str | None, user: str, output: str, **places: Any
 ) -> None:

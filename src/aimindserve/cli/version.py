@@ -11,7 +11,14 @@ from aimindserve import __version__
 
 
 @click.command("version")
-@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to print.",
+)
 def version(output: str) -> None:
     """Show the version of this program, of Python and of the platform."""
     facts = {

@@ -11,7 +11,14 @@ from aimindserve.cli._wait import TIMEOUT, wait_gone, wait_ready
 
 @client_command("wait")
 @click.argument("name")
-@click.option("--for", "state", type=click.Choice(("ready", "gone")), default="ready")
+@click.option(
+    "--for",
+    "state",
+    type=click.Choice(("ready", "gone")),
+    default="ready",
+    show_default=True,
+    help="What to wait for.",
+)
 @click.option(
     "--timeout",
     type=duration,

@@ -7,6 +7,7 @@ import click
 from aimindserve.cli._columns import at
 from aimindserve.cli._decision import SHOWN, fixes, more, refused
 from aimindserve.cli._find import find_either, instances_of
+from aimindserve.cli._fit import changes
 from aimindserve.cli._invocation import Invocation, client_command
 from aimindserve.cli._output import aligned, print_document
 from aimindserve.cli._text import reason_text
@@ -73,6 +74,9 @@ def told(here: Invocation, document: Document) -> list[str]:
     if rows:
         table = [*aligned(rows).splitlines(), *more(decision)]
         lines += ["", f"{here.text('why_not')}:", *(f"  {line}" for line in table)]
+    helps = changes(here, decision.get("changes") or ())
+    if helps:
+        lines += ["", f"{here.text('would_help')}:", *helps]
     for place, fix in enumerate(fixes(reason, decision, here.language)):
         lines += [*([""] if place == 0 else []), f"{here.text('fix')}: {fix}"]
     return lines
@@ -102,6 +106,6 @@ def _most_telling(client: "Client", deployment: AnyObject) -> AnyObject:
 def _decision(client: "Client", instance: AnyObject) -> Document | None:
     """The kept decision; None after a restart of the server, when it is not made anew yet."""
     try:
-        return client.decision(instance.name)
+        return client.decision(instance.name, changes=instance.phase == "waiting")
     except NotFoundError:
         return None

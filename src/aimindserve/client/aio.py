@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from typing_extensions import Self
 
-from aimindserve.client import calls, objects
+from aimindserve.client import calls, history, objects
 from aimindserve.client.calls import Call, Calls
 from aimindserve.client.collection import AsyncCollection
 from aimindserve.client.errors import SilenceError, silence, unreachable
@@ -29,6 +29,7 @@ from aimindserve.client.exchange import (
     session_options,
     stream_arguments,
 )
+from aimindserve.client.history import ALL, AuditEntry, EventEntry, History, HistoryQuery
 from aimindserve.client.objects import Document, Event, Login, LogQuery, NewKey, NewUser
 from aimindserve.client.quick import httpx
 from aimindserve.client.waiting import Outcome, Progress, Waiting, check, timed_out
@@ -64,6 +65,7 @@ class AsyncClient:
         self.instances = AsyncCollection(Calls(objects.INSTANCE), self.send, self.watch)
         self.workers = AsyncCollection(Calls(objects.WORKER), self.send, self.watch)
         self.model_files = AsyncCollection(Calls(objects.MODEL_FILE), self.send, self.watch)
+        self.estimates = AsyncCollection(Calls(objects.ESTIMATE), self.send, self.watch)
         self.routes = AsyncCollection(Calls(objects.ROUTE), self.send, self.watch)
         self.users = AsyncCollection(Calls(objects.USER), self.send, self.watch)
         self.api_keys = AsyncCollection(Calls(objects.API_KEY), self.send, self.watch)
@@ -127,9 +129,22 @@ class AsyncClient:
         """Give somebody else another password; the one the server made, when none was given."""
         return await self.send(calls.reset_password(user, password))
 
-    async def decision(self, instance: str) -> Document:
-        """Why an instance is where it is, or why it cannot be placed."""
-        return await self.send(calls.decision(instance))
+    async def decision(self, instance: str, *, changes: bool = False) -> Document:
+        """The scheduler's newest decision about an instance, with every worker's reasons; with
+        `changes` also what would make it fit."""
+        return await self.send(calls.decision(instance, changes=changes))
+
+    async def fit(self, question: Mapping[str, Any]) -> Document:
+        """Would it fit, where, and why not elsewhere: see `POST /api/v1/fit`."""
+        return await self.send(calls.fit(question))
+
+    async def events(self, query: HistoryQuery = ALL) -> History[EventEntry]:
+        """What happened in the cluster, newest first, one page of it."""
+        return await self.send(history.events(query))
+
+    async def audit(self, query: HistoryQuery = ALL) -> History[AuditEntry]:
+        """Who did what, newest first, one page of it; for administrators."""
+        return await self.send(history.audit(query))
 
     async def cordon(self, worker: str) -> objects.Worker:
         """Give a worker no new instances."""

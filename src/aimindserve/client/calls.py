@@ -32,6 +32,7 @@ T = TypeVar("T")
 API = "/api/v1"
 COOKIE = "aims_session"
 PER_PAGE = 500
+FIT_TIMEOUT_S = 60.0
 MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -138,9 +139,16 @@ class Calls(Generic[S, T]):
         return Page(items, int(body.get("revision") or 0), int(body.get("total") or len(items)))
 
 
-def decision(instance: str) -> Call[Document]:
-    """The scheduler's newest decision about an instance: every worker's reasons."""
-    return Call("GET", f"{API}/instances/{quote(instance, safe='')}/decision", _whole)
+def decision(instance: str, *, changes: bool = False) -> Call[Document]:
+    """The scheduler's newest decision about an instance: every worker's reasons; with `changes`
+    also what would make it fit, tried out on the spot."""
+    path = f"{API}/instances/{quote(instance, safe='')}/decision"
+    return Call("GET", path, _whole, {"changes": "true"} if changes else {})
+
+
+def fit(question: Mapping[str, Any]) -> Call[Document]:
+    """Would it fit? `question` as `POST /api/v1/fit` takes it."""
+    return Call("POST", f"{API}/fit", _whole, body=dict(question), timeout_s=FIT_TIMEOUT_S)
 
 
 def logs(instance: str, query: LogQuery) -> Call[None]:

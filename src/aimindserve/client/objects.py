@@ -50,6 +50,9 @@ WORKER: "KindOf[types.WorkerSpec, types.WorkerStatus]" = KindOf(
 MODEL_FILE: "KindOf[types.ModelFileSpec, types.ModelFileStatus]" = KindOf(
     "model-file", "model-files", "ModelFileSpec", "ModelFileStatus"
 )
+ESTIMATE: "KindOf[types.EstimateSpec, types.EstimateStatus]" = KindOf(
+    "estimate", "estimates", "EstimateSpec", "EstimateStatus"
+)
 ROUTE: "KindOf[types.RouteSpec, types.RouteStatus]" = KindOf(
     "route", "routes", "RouteSpec", "RouteStatus"
 )
@@ -57,7 +60,8 @@ USER: "KindOf[types.UserSpec, types.Nothing]" = KindOf("user", "users", "UserSpe
 API_KEY: "KindOf[types.ApiKeySpec, types.Nothing]" = KindOf("api-key", "api-keys", "ApiKeySpec")
 
 KINDS: Mapping[str, KindOf[Any, Any]] = {
-    kind.name: kind for kind in (DEPLOYMENT, INSTANCE, WORKER, MODEL_FILE, ROUTE, USER, API_KEY)
+    kind.name: kind
+    for kind in (DEPLOYMENT, INSTANCE, WORKER, MODEL_FILE, ESTIMATE, ROUTE, USER, API_KEY)
 }
 
 

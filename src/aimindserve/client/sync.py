@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from typing_extensions import Self
 
-from aimindserve.client import calls, objects
+from aimindserve.client import calls, history, objects
 from aimindserve.client.calls import Call, Calls
 from aimindserve.client.collection import Collection
 from aimindserve.client.errors import SilenceError, silence, unreachable
@@ -30,6 +30,7 @@ from aimindserve.client.exchange import (
     session_options,
     stream_arguments,
 )
+from aimindserve.client.history import ALL, AuditEntry, EventEntry, History, HistoryQuery
 from aimindserve.client.objects import Document, Event, Login, LogQuery, NewKey, NewUser
 from aimindserve.client.quick import httpx
 from aimindserve.client.waiting import Outcome, Progress, Waiting, check, timed_out
@@ -67,6 +68,7 @@ class Client:
         self.instances = Collection(Calls(objects.INSTANCE), self.send, self.watch)
         self.workers = Collection(Calls(objects.WORKER), self.send, self.watch)
         self.model_files = Collection(Calls(objects.MODEL_FILE), self.send, self.watch)
+        self.estimates = Collection(Calls(objects.ESTIMATE), self.send, self.watch)
         self.routes = Collection(Calls(objects.ROUTE), self.send, self.watch)
         self.users = Collection(Calls(objects.USER), self.send, self.watch)
         self.api_keys = Collection(Calls(objects.API_KEY), self.send, self.watch)
@@ -137,9 +139,22 @@ class Client:
         """Give somebody else another password; the one the server made, when none was given."""
         return self.send(calls.reset_password(user, password))
 
-    def decision(self, instance: str) -> Document:
-        """Why an instance is where it is, or why it cannot be placed."""
-        return self.send(calls.decision(instance))
+    def decision(self, instance: str, *, changes: bool = False) -> Document:
+        """The scheduler's newest decision about an instance, with every worker's reasons; with
+        `changes` also what would make it fit."""
+        return self.send(calls.decision(instance, changes=changes))
+
+    def fit(self, question: Mapping[str, Any]) -> Document:
+        """Would it fit, where, and why not elsewhere: see `POST /api/v1/fit`."""
+        return self.send(calls.fit(question))
+
+    def events(self, query: HistoryQuery = ALL) -> History[EventEntry]:
+        """What happened in the cluster, newest first, one page of it."""
+        return self.send(history.events(query))
+
+    def audit(self, query: HistoryQuery = ALL) -> History[AuditEntry]:
+        """Who did what, newest first, one page of it; for administrators."""
+        return self.send(history.audit(query))
 
     def cordon(self, worker: str) -> objects.Worker:
         """Give a worker no new instances."""

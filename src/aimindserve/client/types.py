@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aimindserve.core.device import Inventory, Reserved, Usage
+from aimindserve.core.measurement import Footprint, Sample
 from aimindserve.core.placement import Placement
 
 
@@ -60,9 +61,24 @@ class DeploymentSpec:
     placement_strategy: str = "spread"
     worker_selector: Mapping[str, str] = field(default_factory=dict[str, str])
     gpu_selector: GpuSelector | None = None
+    instances_per_worker_max: int | None = None
     cpu_offloading: bool = True
     distributed_inference_across_workers: bool = False
     restart_on_error: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceFailure:
+    """A device, or a worker's RAM, where a deployment ran out of memory. Not tried `until` then."""
+
+    place: str
+    template: str
+    shape: str
+    need_bytes: int
+    reason: Reason
+    times: int
+    placement_id: str
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +89,7 @@ class DeploymentStatus:
     replicas: int = 0
     ready_replicas: int = 0
     reason: Reason | None = None
+    failures: tuple[PlaceFailure, ...] = ()
     phase: str = ""
 
 
@@ -102,6 +119,7 @@ class InstanceObservation:
     adopted: bool = False
     rss_bytes: int = 0
     ended: Reason | None = None
+    ooms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +154,8 @@ class WorkerObservation:
     reserved: Reserved
     service_ports: tuple[int, int] = (40000, 40063)
     python: str = ""
+    backends: tuple[tuple[str, tuple[str, ...]], ...] | None = None
+    """Inference backends that can be started there, each with the installed versions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +219,35 @@ class Target:
 
     deployment: str
     weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateSpec:
+    """What the numbers are about: whatever memory depends on."""
+
+    model: str
+    digest: str
+    backend: str
+    version: str
+    shape: str
+    device: str
+    parameters: tuple[str, ...] = ()
+    settings: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EstimateStatus:
+    """What was predicted and what was measured. Bytes; `error` is predicted / measured - 1."""
+
+    predicted: Footprint | None = None
+    samples: tuple[Sample, ...] = ()
+    rejected: int = 0
+    rejection: str = ""
+    phase: str = ""
+    predicted_bytes: int | None = None
+    measured_bytes: int | None = None
+    error: float | None = None
+    sample_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,6 +73,11 @@ class Doorkeeper:
             return False
         return True
 
+    def key_hash(self, request: Request) -> str:
+        """The hash of the bearer key that `request`'s connection presented last; empty if none."""
+        note = request.channel.note
+        return note.hash if isinstance(note, _Seen) else ""
+
     def _hash_of(self, bearer: bytes, channel: Channel) -> str:
         """The hash of the key in `bearer`; a connection's last one is remembered with it, since a
         kept-alive client sends the same field every time. What the hash opens is not."""

@@ -27,7 +27,7 @@ class Asker(Protocol):
         ...
 
 
-class _Json(msgspec.Struct):
+class _Json(msgspec.Struct, gc=False):
     """What we look at in a JSON body; the rest is checked to be JSON and passed on unread."""
 
     model: Any = None
@@ -36,31 +36,29 @@ class _Json(msgspec.Struct):
 _JSON = msgspec.json.Decoder(_Json)
 
 
-def ask_json(body: Body, limits: BodyLimits, asker: Asker) -> None:
-    """Read a JSON body; `asker` may be told before this returns."""
-    if not body.complete or body.size > limits.json_bytes:
-        body.collect(
-            limits.json_bytes,
-            lambda data: read_json(data, asker),
-            lambda error: _broken(error, asker),
-        )
-        return
-    read_json(body.take(), asker)
-
-
-def read_json(data: bytes, asker: Asker) -> None:
-    """Read a whole JSON body."""
+def model_in(data: bytes) -> object:
+    """What a whole JSON body says as `model`; None if it does not. Raises BodyInvalidError."""
     try:
-        model = _JSON.decode(data).model
+        return _JSON.decode(data).model
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        asker.refuse(
-            BodyInvalidError(
-                f"The body must be a JSON object: {error}.",
-                hint='Send for example {"model": "…", …} with content-type application/json.',
-            )
-        )
-        return
-    asker.asked(model, data, b"")
+        raise BodyInvalidError(
+            f"The body must be a JSON object: {error}.",
+            hint='Send for example {"model": "…", …} with content-type application/json.',
+        ) from None
+
+
+def ask_json(body: Body, limit_bytes: int, asker: Asker) -> None:
+    """Read a JSON body as it comes; `asker` may be told before this returns."""
+
+    def whole(data: bytes) -> None:
+        try:
+            model = model_in(data)
+        except BodyInvalidError as error:
+            asker.refuse(error)
+        else:
+            asker.asked(model, data, b"")
+
+    body.collect(limit_bytes, whole, lambda error: _broken(error, asker))
 
 
 def ask_form(body: Body, content_type: bytes, limits: BodyLimits, asker: Asker) -> None:

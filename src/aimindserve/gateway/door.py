@@ -16,16 +16,19 @@ from aimindserve.core.errors import (
     AimsError,
     MethodError,
     NotFoundError,
+    ThrottledError,
     UnauthenticatedError,
 )
 from aimindserve.gateway.admit import Doorkeeper, carries_credential
 from aimindserve.gateway.cors import Cors
 from aimindserve.gateway.endpoints import ENDPOINTS
 from aimindserve.gateway.listing import answer_models
+from aimindserve.gateway.misses import Misses
 from aimindserve.gateway.portal import Portal
 from aimindserve.gateway.proxy import Call, Proxy
 from aimindserve.gateway.replies import error_reply, is_inference, json_reply
 from aimindserve.gateway.table import Principal, RoutingTable
+from aimindserve.gateway.visit import Visit
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.secrets import new_id
 from aimindserve.wire.server import Reply, Request
@@ -65,10 +68,11 @@ class Door:
         self._id_prefix = new_id().encode()
         self._ids = itertools.count(1)
         self._looking = 0
+        self._misses = Misses(clock)
 
     def __call__(self, request: Request) -> Coroutine[Any, Any, None] | None:
         """Answer `request`, or return the coroutine that does."""
-        index = request.index
+        index = request.head.index
         request_id = index.get(b"x-request-id")
         if request_id is None or not _REQUEST_ID.fullmatch(request_id):
             request_id = b"%b-%x" % (self._id_prefix, next(self._ids))
@@ -78,32 +82,45 @@ class Door:
         try:
             return self._answer(request, request_id)
         except UnauthenticatedError as error:
-            if carries_credential(request) and self._looking < SECOND_LOOKS_MAX:
-                later = self._second_look(request, request_id)
-                self._proxy.tasks.spawn(later, name="gateway.second_look")
-            else:
-                _refuse(request, error, request_id)
+            self._not_known(request, error, request_id)
         except AimsError as error:
             _refuse(request, error, request_id)
         return None
 
     def _answer(self, request: Request, request_id: bytes) -> Coroutine[Any, Any, None] | None:
-        endpoint = ENDPOINTS.get(request.path)
-        if endpoint is None:
-            return self._others(request, request_id)
-        proxy = self._proxy
-        principal = self._keeper.admit(request, proxy.table, self._clock)
-        if request.method != "POST":
+        head, proxy = request.head, self._proxy
+        visit = head.note
+        if not (isinstance(visit, Visit) and visit.holds(proxy.table)):
+            endpoint = ENDPOINTS.get(head.path)
+            if endpoint is None:
+                return self._others(request, request_id)
+            principal = self._keeper.admit(request, proxy.table, self._clock)
             _only(request, "POST")
-        Call(proxy, request, endpoint, principal, request_id).start()
+            visit = head.note = Visit(head, endpoint, principal, self._keeper.key_hash(request))
+        Call(proxy, request, visit, request_id).start()
         return None
+
+    def _not_known(self, request: Request, error: UnauthenticatedError, request_id: bytes) -> None:
+        """Refuse, but for a credential that deserves a second look."""
+        if carries_credential(request):
+            try:
+                self._misses.add(request.peer)
+            except ThrottledError as throttled:
+                _refuse(request, throttled, request_id)
+                return
+            if self._looking < SECOND_LOOKS_MAX:
+                later = self._second_look(request, request_id)
+                self._proxy.tasks.spawn(later, name="gateway.second_look")
+                return
+        _refuse(request, error, request_id)
 
     async def _second_look(self, request: Request, request_id: bytes) -> None:
         """A key that was made a moment ago may still be on its way into the table. For all others
         the pause slows down whoever guesses."""
         self._looking += 1
         try:
-            await self._until_known(request)
+            if await self._until_known(request):
+                self._misses.take_back(request.peer)
             if not request.ended:
                 self._answer(request, request_id)
         except AimsError as error:
@@ -111,14 +128,15 @@ class Door:
         finally:
             self._looking -= 1
 
-    async def _until_known(self, request: Request) -> None:
+    async def _until_known(self, request: Request) -> bool:
         table, until = self._proxy.table, self._clock.monotonic() + SECOND_LOOK_S
         while not request.ended and self._clock.monotonic() < until:
             await self._clock.sleep(SECOND_LOOK_TICK_S)
             if self._proxy.table is not table:
                 table = self._proxy.table
                 if self._keeper.knows(request, table, self._clock):
-                    return
+                    return True
+        return False
 
     def _others(self, request: Request, request_id: bytes) -> Coroutine[Any, Any, None] | None:
         path, table = request.path, self._proxy.table

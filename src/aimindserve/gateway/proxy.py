@@ -9,19 +9,20 @@ restarted. A request that an upstream may have begun to work on is not repeated,
 the agent under it went away before a byte came back, once.
 """
 
-import asyncio
 from dataclasses import dataclass
 
 from aimindserve.core.errors import AimsError, UnavailableError, UpstreamError
-from aimindserve.gateway.ask import ask_form, ask_json
+from aimindserve.gateway.ask import ask_form, ask_json, model_in
 from aimindserve.gateway.config import BodyLimits
-from aimindserve.gateway.endpoints import BodyKind, Endpoint
+from aimindserve.gateway.endpoints import BodyKind
 from aimindserve.gateway.meter import Meter, Tally, count
 from aimindserve.gateway.pick import pick
-from aimindserve.gateway.refusals import find_route, no_instance
+from aimindserve.gateway.refusals import no_instance
 from aimindserve.gateway.replies import error_reply, last_event
-from aimindserve.gateway.table import Principal, Route, RoutingTable, Target
+from aimindserve.gateway.table import Route, RoutingTable, Target
+from aimindserve.gateway.tries import Tries
 from aimindserve.gateway.usage import read_usage, usage_of
+from aimindserve.gateway.visit import Visit
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.kit.tasks import TaskSupervisor
@@ -49,15 +50,12 @@ RULES = RelayRules(
 )
 """An engine's cookies, its name and its opinion on who may read it stay inside."""
 
-_FIRST_PAUSE_S = 0.1
-_LONGEST_PAUSE_S = 1.0
 _UNSEEN = frozenset({Failure.CONNECT, Failure.BUSY})
 """Failures after which no upstream can have seen the request."""
 _WORKER_SAYS = frozenset({401, 404, 503})
 """Answers of a worker that its engine has not seen the request: our key is not known, the instance
 is not here (any more), or is not ready (any more)."""
 _SOURCE = b"x-aims-error-source"
-_NONE_TRIED = frozenset[str]()
 _JSON = BodyKind.JSON
 
 
@@ -80,13 +78,8 @@ class Call:
 
     __slots__ = (
         "_body",
-        "_deadline",
-        "_endpoint",
         "_first",
-        "_pause_s",
-        "_principal",
         "_proxy",
-        "_repeated",
         "_request",
         "_request_id",
         "_route",
@@ -95,22 +88,14 @@ class Call:
         "_tally",
         "_tap",
         "_target",
-        "_tried",
-        "_waiting",
+        "_tries",
+        "_visit",
     )
 
-    def __init__(
-        self,
-        proxy: Proxy,
-        request: Request,
-        endpoint: Endpoint,
-        principal: Principal,
-        request_id: bytes,
-    ) -> None:
+    def __init__(self, proxy: Proxy, request: Request, visit: Visit, request_id: bytes) -> None:
         self._proxy = proxy
         self._request = request
-        self._endpoint = endpoint
-        self._principal = principal
+        self._visit = visit
         self._request_id = request_id
         self._body: bytes | None = None
         self._first = b""
@@ -120,83 +105,58 @@ class Call:
         self._tally: Tally | None = None
         self._tap: Tap | None = None
         self._stream = False
-        self._tried = _NONE_TRIED
-        self._pause_s = _FIRST_PAUSE_S
-        self._deadline: float | None = None
-        self._waiting: asyncio.Task[None] | None = None
-        self._repeated = False
+        self._tries: Tries | None = None
 
     def start(self) -> None:
-        """Begin. Raises AimsError for what the head tells; all later errors become answers."""
+        """Begin. Raises AimsError for what the head tells, or the body that came with it; all
+        later errors become answers."""
         body, bodies = self._request.body, self._proxy.bodies
-        if self._endpoint.body is _JSON:
-            ask_json(body, bodies, self)
-        else:
+        if self._visit.endpoint.body is not _JSON:
             ask_form(body, self._request.index.get(b"content-type", b""), bodies, self)
+        elif body.complete and body.size <= bodies.json_bytes:
+            data = body.take()
+            self.asked(model_in(data), data, b"")
+        else:
+            ask_json(body, bodies.json_bytes, self)
 
     # From the model to a request under way
 
     def asked(self, model: object, body: bytes | None, first: bytes) -> None:
         """The body was read far enough to know the model (Asker)."""
-        proxy, principal = self._proxy, self._principal
+        proxy = self._proxy
         try:
-            route = find_route(model, self._endpoint, proxy.table.routes, principal)
+            route, tally = self._visit.find(model, proxy.table, proxy.meter)
         except AimsError as error:
             self.refuse(error)
             return
         self._route = route
         self._body = body
         self._first = first
-        self._tally = tally = proxy.meter.tally(principal.name, route.name)
+        self._tally = tally
         tally.requests += 1
         self._send(route, Relay(self._request, proxy.pool, self, RULES))
 
     def _send(self, route: Route, relay: Relay) -> None:
-        proxy, body = self._proxy, self._body
+        proxy, body, tries = self._proxy, self._body, self._tries
         target = route.only
-        if target is None or self._tried:
+        if target is None or tries is not None:
             proxy.turn += 1
-            target = pick(route, proxy.meter.in_flight, proxy.turn, self._tried)
+            tried = frozenset[str]() if tries is None else tries.tried
+            target = pick(route, proxy.meter.in_flight, proxy.turn, tried)
         if target is None:
             self._no_target(route, relay)
             return
         self._target = target
         proxy.meter.begin(target.instance)
         if body is not None:
-            framing = b"content-length: " + str(len(body)).encode()
-            relay.send(target.origin, self._head(target, framing), body)
+            head = self._visit.onward(target, self._request_id, len(body))
+            relay.send(target.origin, head, body)
             return
-        length = self._request.body.length
-        framing = b"transfer-encoding: chunked"
-        if length is not None:
-            framing = b"content-length: %d" % length
-        exchange = relay.send(target.origin, self._head(target, framing), None)
-        Upload(
-            exchange,
-            self._request.body,
-            self._upload_broke,
-            chunked=length is None,
-            first=self._first,
-        )
-
-    def _head(self, target: Target, framing: bytes) -> bytes:
-        index, query, line = self._request.index, self._request.query, self._endpoint.line
-        if query:
-            line = f"POST {self._endpoint.path}?{query} HTTP/1.1\r\n".encode("ascii")
-        accept = index.get(b"accept")
-        return b"".join(
-            (
-                line,
-                target.head,
-                b"x-request-id: ",
-                self._request_id,
-                b"\r\ncontent-type: ",
-                index.get(b"content-type", b"application/json"),
-                b"\r\naccept: " + accept + b"\r\n" if accept else b"\r\n",
-                framing,
-                b"\r\n\r\n",
-            )
-        )
+        coming = self._request.body
+        head = self._visit.onward(target, self._request_id, coming.length)
+        exchange = relay.send(target.origin, head, None)
+        chunked = coming.length is None
+        Upload(exchange, coming, self._upload_broke, chunked=chunked, first=self._first)
 
     def _upload_broke(self, error: WireError) -> None:
         """The client's body ended early; its connection answers for itself."""
@@ -206,15 +166,14 @@ class Call:
     # Another try: only while no upstream can have seen the request
 
     def _no_target(self, route: Route, relay: Relay) -> None:
-        if not self._tried:
+        proxy, tries = self._proxy, self._tries
+        if tries is None or not tries.tried:
             self.refuse(no_instance(route))
             return
-        now = self._proxy.clock.monotonic()
-        if self._deadline is None:
-            self._deadline = now + self._proxy.retry_window_s
-        if now + self._pause_s <= self._deadline:
-            later = self._retry_later(route.name, relay)
-            self._waiting = self._proxy.tasks.spawn(later, name="gateway.retry")
+        pause_s = tries.next_pause_s(proxy.clock.monotonic(), proxy.retry_window_s)
+        if pause_s is not None:
+            later = self._retry_later(route.name, relay, tries, pause_s)
+            tries.waiting = proxy.tasks.spawn(later, name="gateway.retry")
             return
         self.refuse(
             UnavailableError(
@@ -223,11 +182,10 @@ class Call:
             )
         )
 
-    async def _retry_later(self, name: str, relay: Relay) -> None:
-        pause_s, self._pause_s = self._pause_s, min(self._pause_s * 2, _LONGEST_PAUSE_S)
+    async def _retry_later(self, name: str, relay: Relay, tries: Tries, pause_s: float) -> None:
         await self._proxy.clock.sleep(pause_s)
-        self._waiting = None
-        self._tried = _NONE_TRIED
+        tries.waiting = None
+        tries.tried = frozenset()
         route = self._proxy.table.routes.get(name, self._route)
         if route is not None and not self._request.ended:
             self._route = route
@@ -261,7 +219,8 @@ class Call:
 
     def _try_another(self, target: Target, route: Route) -> None:
         self._proxy.meter.retries += 1
-        self._tried |= {target.instance}
+        tries = self._tries = self._tries or Tries()
+        tries.tried |= {target.instance}
         self._send(route, Relay(self._request, self._proxy.pool, self, RULES))
 
     def relay_data(self, data: bytes) -> None:
@@ -287,8 +246,8 @@ class Call:
         self._release()
         if self._tally is not None:
             self._tally.cancelled += 1
-        if self._waiting is not None:
-            self._waiting.cancel()
+        if self._tries is not None and self._tries.waiting is not None:
+            self._tries.waiting.cancel()
 
     def relay_failed(self, error: UpstreamFailedError) -> None:
         target, route = self._target, self._route
@@ -308,8 +267,9 @@ class Call:
         could end the next one too."""
         if kind in _UNSEEN:
             return True
-        again = kind is Failure.LOST and self._body is not None and not self._repeated
-        self._repeated = self._repeated or again
+        tries = self._tries = self._tries or Tries()
+        again = kind is Failure.LOST and self._body is not None and not tries.repeated
+        tries.repeated = tries.repeated or again
         return again
 
     def _break_off(self, error: UpstreamFailedError) -> None:

@@ -195,6 +195,10 @@ class _Stream:
             self._end(WatchEndedError("the control plane ended the watch"))
         self._news.set()
 
+    def on_whole(self, head: Head, data: bytes) -> None:
+        self.on_head(head)
+        self.on_data(data, True)
+
     def on_failure(self, error: UpstreamFailedError) -> None:
         self._end(error)
 

@@ -18,6 +18,7 @@ from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.server import (
     errors,
     generic,
+    happenings,
     health,
     keys,
     openapi,
@@ -26,7 +27,7 @@ from aimindserve.server import (
     workers,
 )
 from aimindserve.server import watch as watching
-from aimindserve.server.actions import decision, logs
+from aimindserve.server.actions import decision, fit, logs
 from aimindserve.server.auth import routes as auth
 from aimindserve.server.auth.bootstrap import bootstrap_admin
 from aimindserve.server.frame import Frame
@@ -87,7 +88,9 @@ def all_operations(services: Services) -> list[Operation]:
         *users.operations(services),
         *keys.operations(services),
         *decision.operations(services),
+        *fit.operations(services),
         *logs.operations(services),
+        *happenings.operations(services),
         *generic.operations(services, hooks(services)),
     ]
 

@@ -8,7 +8,7 @@ from fastapi import Request
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.server.auth.principals import Principal
-from aimindserve.server.parts import Records
+from aimindserve.server.parts import AuditRecords
 from aimindserve.store.records.audit import AuditEntry
 
 log = get_logger("audit")
@@ -19,7 +19,7 @@ NAME_MAX = 200
 class Audit:
     """Writes audit entries."""
 
-    def __init__(self, records: Records | None, clock: Clock) -> None:
+    def __init__(self, records: AuditRecords | None, clock: Clock) -> None:
         self._records = records
         self._clock = clock
 

@@ -9,6 +9,7 @@ from typing import cast
 
 import anyio
 
+from aimindserve.backends._declared import engine_env
 from aimindserve.core.facts import Options
 from aimindserve.core.ids import WorkerName
 from aimindserve.core.launch import Assignment, DesiredSet, FileAssignment
@@ -68,7 +69,7 @@ def _assignment(instance: Instance) -> Assignment:
         backend=placement.backend or template.backend or "",
         options=Options(
             parameters=(*template.backend_parameters, *placement.parameters),
-            env=tuple(sorted(template.env.items())),
+            env=engine_env(sorted(template.env.items())),
             cpu_offloading=template.cpu_offloading,
             distributed=template.distributed_inference_across_workers,
             backend_version=template.backend_version,

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pydantic
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from aimindserve.core.errors import (
@@ -32,6 +33,7 @@ def install(app: FastAPI) -> None:
     """Let `app` answer every exception with a problem document."""
     app.add_exception_handler(AimsError, _deliberate)
     app.add_exception_handler(HTTPException, _of_framework)
+    app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _defect)
 
 
@@ -85,6 +87,12 @@ def _sentence(text: str) -> str:
 
 async def _deliberate(request: Request, error: Exception) -> Response:
     return render(request, cast("AimsError", error))
+
+
+async def _gone(request: Request, _error: Exception) -> Response:
+    """A client hung up while it was sending: a normal end, and nobody is left to read an answer."""
+    log.debug("client.gone", path=request.scope["path"])
+    return Response(status_code=400)
 
 
 async def _of_framework(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ from typing import Any
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from aimindserve.core.errors import MethodError
+from aimindserve.core.errors import MethodError, UnauthenticatedError
 from aimindserve.server.auth import policy
 from aimindserve.server.auth.origin import is_trusted_localhost, require_own_pages
 from aimindserve.server.auth.principals import (
@@ -27,6 +27,7 @@ from aimindserve.server.operations import Audience, Operation, Table
 from aimindserve.server.services import Services
 from aimindserve.server.web import Site
 
+CLIENT_MAX = 64
 NOTHING: tuple[Operation | None, Mapping[str, str]] = (None, {})
 
 
@@ -53,7 +54,9 @@ class Guard:
         if operation is None and canonical and self._site.serves(method, path):
             await self._site(scope, receive, send)
             return
-        principal = await self._authenticate(method, scope["headers"])
+        joins = operation is not None and operation.audience is Audience.JOIN
+        identify = self._joining if joins else self._authenticate
+        principal = await identify(method, scope["headers"])
         if principal is None:
             raise policy.no_credential()
         scope["aims.principal"] = principal
@@ -74,6 +77,18 @@ class Guard:
                 f"{path} takes {', '.join(allowed)}.", params={"allowed": list(allowed)}
             )
         return no_such_path(path or "that path")
+
+    async def _joining(self, method: str, raw: Any) -> Principal | None:
+        """As `_authenticate`, for a machine that wants to become a worker: a wrong credential is a
+        wrong join token, and an address that tries many has to wait."""
+        throttle = self._services.throttle
+        client = headers_of(raw).get("x-aims-client", "")[:CLIENT_MAX]
+        throttle.admit_join(client)
+        try:
+            return await self._authenticate(method, raw)
+        except UnauthenticatedError as error:
+            throttle.wrong_join(client)
+            raise policy.wrong_join_token() from error
 
     async def _authenticate(self, method: str, raw: Any) -> Principal | None:
         headers = headers_of(raw)

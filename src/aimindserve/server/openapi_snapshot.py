@@ -18,9 +18,13 @@ from aimindserve.store.resources import ResourceStore
 
 
 class _NoDecisions:
-    def get(self, instance: str) -> None:
+    async def find(self, instance: str) -> None:
         """None is kept."""
         del instance
+
+    async def question(self, digest: str) -> None:
+        """None is kept."""
+        del digest
 
 
 def snapshot() -> dict[str, Any]:

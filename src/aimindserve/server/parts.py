@@ -3,18 +3,45 @@
 The server builds no store, reads no environment and no settings: it is a function of these parts.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from aimindserve.kit.clock import Clock
+from aimindserve.resources.deployment import DeploymentSpec
+from aimindserve.scheduler.whatif import WhatIf
 from aimindserve.store.base import Store
 from aimindserve.store.leases import Leases
 from aimindserve.store.records.audit import AuditEntry
+from aimindserve.store.records.events import Event
+
+R_co = TypeVar("R_co", covariant=True)
 
 
-class Records(Protocol):
+class RecordsRead(Protocol[R_co]):
+    """Facts on record, as `store.records` keeps them."""
+
+    async def query(
+        self,
+        *,
+        since: float | None = None,
+        before: float | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        **where: str | None,
+    ) -> Sequence[R_co]:
+        """The newest that match, newest first; raises the store's errors."""
+        ...
+
+    async def count(
+        self, *, since: float | None = None, before: float | None = None, **where: str | None
+    ) -> int:
+        """How many match."""
+        ...
+
+
+class AuditRecords(RecordsRead[AuditEntry], Protocol):
     """Where audit entries are kept: `store.records.audit.audit(backing, clock)`."""
 
     def append(self, record: AuditEntry) -> None:
@@ -25,8 +52,32 @@ class Records(Protocol):
 class DecisionsRead(Protocol):
     """The newest scheduling decision of each instance, as `store.decisions` keeps them."""
 
-    def get(self, instance: str) -> Mapping[str, Any] | None:
-        """Why `instance` is where it is, or why it is nowhere yet."""
+    async def find(self, instance: str) -> Mapping[str, Any] | None:
+        """Why `instance` is where it is, or why it is nowhere yet; None when that is not kept."""
+        ...
+
+    async def question(self, digest: str) -> bytes | None:
+        """The question of a decision, to be asked again; None when it is not kept any more."""
+        ...
+
+
+class FitsRead(Protocol):
+    """Answers what would fit, as the scheduler would decide now: `controllers.fits.Fits`."""
+
+    async def answer(
+        self,
+        spec: DeploymentSpec | None,
+        *,
+        name: str,
+        replicas: int,
+        explain: bool,
+        what_if: WhatIf,
+    ) -> dict[str, Any]:
+        """The document for one deployment, or for a changed cluster; `at` in seconds."""
+        ...
+
+    async def changes(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """What would make the waiting instance `name` fit."""
         ...
 
 
@@ -63,6 +114,8 @@ class ServerParts:
     clock: Clock
     decisions: DecisionsRead
     config: ServerConfig
-    records: Records | None = None
+    records: AuditRecords | None = None
+    events: RecordsRead[Event] | None = None
+    fits: FitsRead | None = None
     is_ready: Callable[[], bool] = lambda: True
     """Whether the rest of this process is up; must not touch the database."""

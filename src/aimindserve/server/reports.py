@@ -50,12 +50,16 @@ async def apply_report(
     gone, InvalidError for an impossible address, and the store's errors."""
     store.get("worker", worker)
     check_host(report.worker.host)
+    # An older one was held up on its way, or its agent has just begun and knows nothing yet: what
+    # it does not tell of instances and files means nothing.
+    in_order = report.desired_revision >= leases.acted_on(worker)
     leases.renew(worker, report)
     if telemetry is not None:
         telemetry.put(worker, report)
     await _write_worker(store, worker, report.worker)
-    await _write_instances(store, worker, report)
-    await _write_files(store, worker, dict(report.files))
+    if in_order:
+        await _write_instances(store, leases, worker, report)
+        await _write_files(store, worker, dict(report.files))
     return Ack(next_report_s(len(workers(store)), interval_s), store.revision)
 
 
@@ -77,9 +81,13 @@ async def _write_worker(store: Store, worker: str, seen: WorkerObservation) -> N
         await store.update("worker", worker, observe)
 
 
-async def _write_instances(store: Store, worker: str, report: Report) -> None:
+async def _write_instances(store: Store, leases: Leases, worker: str, report: Report) -> None:
     seen = dict(report.instances)
     for instance in list(instances(store)):
+        if instance.spec.stopping and len(_workers(instance)) > 1:
+            if all(_is_gone_from(store, leases, name, instance) for name in _workers(instance)):
+                await _delete(store, instance)
+            continue
         if _first_worker(instance) != worker:
             continue
         observation = seen.get(instance.name)
@@ -104,6 +112,20 @@ def _has_let_go(instance: Instance, report: Report) -> bool:
     return (
         instance.status.observed is not None
         or report.desired_revision >= instance.metadata.revision
+    )
+
+
+def _is_gone_from(store: Store, leases: Leases, worker: str, instance: Instance) -> bool:
+    """Whether one of several workers has let go of a stopping instance: it has acted on a desired
+    set that is newer than the wish to stop, which is the last that is written of such an instance.
+    """
+    report = leases.report(worker)
+    if store.find("worker", worker) is None:
+        return True
+    return (
+        report is not None
+        and instance.name not in dict(report.instances)
+        and report.desired_revision >= instance.metadata.revision
     )
 
 
@@ -157,6 +179,11 @@ async def _delete(store: Store, instance: Instance) -> None:
         await store.delete("instance", instance.name, revision=instance.metadata.revision)
     except (NotFoundError, ConflictError) as error:
         log.debug("report.skipped", kind="instance", name=instance.name, code=error.code)
+
+
+def _workers(instance: Instance) -> set[str]:
+    placement = instance.status.placement
+    return set() if placement is None else {str(rank.worker) for rank in placement.ranks}
 
 
 def _first_worker(instance: Instance) -> str | None:

@@ -21,6 +21,8 @@ from aimindserve.core.reason import Class
 from aimindserve.core.report import Ack, Report
 from aimindserve.resources._all import kinds
 from aimindserve.resources._kind import Kind, secret_fields
+from aimindserve.server import happenings
+from aimindserve.server.actions.fit import FitInput
 from aimindserve.server.auth.routes import Login, PasswordChange
 from aimindserve.server.generic import title_of
 from aimindserve.server.inputs import hidden_or_owned
@@ -44,7 +46,16 @@ def components() -> dict[str, Schema]:
         ).items()
     }
     requests = _defs(
-        [*_spec_types(), Report, Registration, Login, PasswordChange, NewKey, PasswordReset],
+        [
+            *_spec_types(),
+            Report,
+            Registration,
+            Login,
+            PasswordChange,
+            NewKey,
+            PasswordReset,
+            FitInput,
+        ],
         "validation",
     )
     schemas = {**answers, **_under_free_names(requests, answers), **_fixed()}
@@ -179,74 +190,25 @@ def _status(kind: Kind[Any, Any], stored: Schema) -> Schema:
     return status
 
 
+_TEXTS = {"type": "object", "additionalProperties": {"type": "string"}}
+_WHOLE = {"type": "integer"}
+
+
 def _fixed() -> dict[str, Schema]:
-    texts = {"type": "object", "additionalProperties": {"type": "string"}}
-    whole = {"type": "integer"}
+    """Schemas that follow from no type."""
     return {
-        "Metadata": _object(
-            "What the store knows of an object, whatever its kind.",
-            {
-                "name": _text(""),
-                "id": _text("Tells this object from an earlier one of the same name."),
-                "labels": texts,
-                "generation": {**whole, "description": "Counts changes of the spec."},
-                "revision": {**whole, "description": "The store's revision of its last change."},
-                "created_at": {"type": "string", "format": "date-time"},
-            },
-        ),
-        "MetadataInput": {
-            **_object("", {"name": _text(""), "labels": texts, "revision": whole}),
-            "required": ["name"],
-        },
-        "MetadataPatch": {**_object("", {"labels": texts, "revision": whole}), "required": []},
-        "Problem": {
-            **_object(
-                "An error, after RFC 9457. `code` is stable.",
-                {
-                    "type": _text(""),
-                    "title": _text(""),
-                    "status": whole,
-                    "code": _text("Stable; programs look at this."),
-                    "detail": _text("What is wrong, one sentence."),
-                    "hint": _text("What to do about it."),
-                    "params": {"type": "object", "description": "The values in the sentence."},
-                    "instance": _text("The path asked for."),
-                    "request_id": _text("Under which the server's log has more."),
-                },
-            ),
-            "required": ["type", "title", "status", "code", "detail"],
-        },
-        "WatchEvent": {
-            **_object(
-                "The data of one server-sent event. BOOKMARK: nothing before `revision` is still "
-                "to come. RESYNC: list again; the stream ends.",
-                {
-                    "revision": whole,
-                    "type": {
-                        "type": "string",
-                        "enum": ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "RESYNC"],
-                    },
-                    "kind": _text("Singular; absent in BOOKMARK and RESYNC."),
-                    "name": _text(""),
-                    "object": {"type": "object", "description": "The whole object."},
-                },
-            ),
-            "required": ["revision", "type"],
-        },
-        "Me": _object(
-            "Who the caller is.",
-            {
-                "name": _text(""),
-                "role": {"type": ["string", "null"], "enum": ["admin", "user", None]},
-                "full_name": _text(""),
-                "must_change_password": {"type": "boolean"},
-                "signed_in_with": _text("user, key, localhost or gateway."),
-                "key": _text("The API key's name, if one was used."),
-            },
-        ),
+        **_metadata(),
+        "Problem": _problem(),
+        "WatchEvent": _watch_event(),
+        **_histories(),
+        "Me": _me(),
         "Decision": {
             "type": "object",
             "description": "Every worker's answer when a place for the instance was looked for.",
+        },
+        "Fit": {
+            "type": "object",
+            "description": "What would become of a deployment; with `items`, one answer for each.",
         },
         "PasswordWasReset": {
             **_object("", {"password": _text("The generated one, this once.")}),
@@ -255,6 +217,94 @@ def _fixed() -> dict[str, Schema]:
         "Health": _object("", {"status": _text("ok")}),
         "Version": _object("", {"version": _text("")}),
     }
+
+
+def _metadata() -> dict[str, Schema]:
+    return {
+        "Metadata": _object(
+            "What the store knows of an object, whatever its kind.",
+            {
+                "name": _text(""),
+                "id": _text("Tells this object from an earlier one of the same name."),
+                "labels": _TEXTS,
+                "generation": {**_WHOLE, "description": "Counts changes of the spec."},
+                "revision": {**_WHOLE, "description": "The store's revision of its last change."},
+                "created_at": {"type": "string", "format": "date-time"},
+            },
+        ),
+        "MetadataInput": {
+            **_object("", {"name": _text(""), "labels": _TEXTS, "revision": _WHOLE}),
+            "required": ["name"],
+        },
+        "MetadataPatch": {**_object("", {"labels": _TEXTS, "revision": _WHOLE}), "required": []},
+    }
+
+
+def _problem() -> Schema:
+    fields = {
+        "type": _text(""),
+        "title": _text(""),
+        "status": _WHOLE,
+        "code": _text("Stable; programs look at this."),
+        "detail": _text("What is wrong, one sentence."),
+        "hint": _text("What to do about it."),
+        "params": {"type": "object", "description": "The values in the sentence."},
+        "instance": _text("The path asked for."),
+        "request_id": _text("Under which the server's log has more."),
+    }
+    return {
+        **_object("An error, after RFC 9457. `code` is stable.", fields),
+        "required": ["type", "title", "status", "code", "detail"],
+    }
+
+
+def _watch_event() -> Schema:
+    fields = {
+        "revision": _WHOLE,
+        "type": {
+            "type": "string",
+            "enum": ["ADDED", "MODIFIED", "DELETED", "BOOKMARK", "RESYNC"],
+        },
+        "kind": _text("Singular; absent in BOOKMARK and RESYNC."),
+        "name": _text(""),
+        "object": {"type": "object", "description": "The whole object."},
+    }
+    told = (
+        "The data of one server-sent event. BOOKMARK: nothing before `revision` is still "
+        "to come. RESYNC: list again; the stream ends."
+    )
+    return {**_object(told, fields), "required": ["revision", "type"]}
+
+
+def _histories() -> dict[str, Schema]:
+    items = happenings.entries()
+    return {
+        "Event": _object("What happened to an object, once or several times.", items["Event"]),
+        "AuditEntry": _object("Who did what.", items["AuditEntry"]),
+        "EventList": _history("Event"),
+        "AuditList": _history("AuditEntry"),
+    }
+
+
+def _history(item: str) -> Schema:
+    return _object(
+        "One page, newest first; `total` counts all that match.",
+        {"items": {"type": "array", "items": ref(item)}, "total": _WHOLE},
+    )
+
+
+def _me() -> Schema:
+    return _object(
+        "Who the caller is.",
+        {
+            "name": _text(""),
+            "role": {"type": ["string", "null"], "enum": ["admin", "user", None]},
+            "full_name": _text(""),
+            "must_change_password": {"type": "boolean"},
+            "signed_in_with": _text("user, key, localhost or gateway."),
+            "key": _text("The API key's name, if one was used."),
+        },
+    )
 
 
 def _text(description: str) -> Schema:

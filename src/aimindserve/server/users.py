@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, cast
 
+import anyio.to_thread
 import pydantic
 from fastapi import Request
 from starlette.responses import Response
@@ -13,6 +14,7 @@ from aimindserve.resources._all import kinds
 from aimindserve.resources._kind import AnyResource
 from aimindserve.resources.user import UserSpec
 from aimindserve.server.answers import answer
+from aimindserve.server.auth.bootstrap import forget_initial_password
 from aimindserve.server.auth.passwords import check_new, generate
 from aimindserve.server.body import read_model, read_object
 from aimindserve.server.inputs import check_name, new_spec, read_input
@@ -84,6 +86,8 @@ class UserRoutes:
 
         await self._store.update("user", name, change)
         await self._services.sessions.end_all(name)
+        data_dir = self._services.parts.config.data_dir
+        await anyio.to_thread.run_sync(forget_initial_password, data_dir, name)
         self._services.audit.note(request, "reset_password", ("user", name))
         return answer({"password": generated} if generated else {})
 

@@ -6,7 +6,7 @@ Deciding is `decide`, doing is `perform`, telling is `tell`; this file only turn
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from aimindserve.accelerators.base import Accelerator, Host
@@ -27,6 +27,7 @@ from aimindserve.worker.board import (
     Looked,
     NotStarted,
     NotStopped,
+    Stopped,
 )
 from aimindserve.worker.config import WorkerConfig
 from aimindserve.worker.decide import (
@@ -43,11 +44,13 @@ from aimindserve.worker.decide import (
 )
 from aimindserve.worker.edges import Edges
 from aimindserve.worker.follow import follow
+from aimindserve.worker.installations import offered
 from aimindserve.worker.launch import Bench
 from aimindserve.worker.link import ServerLink
+from aimindserve.worker.measured import engines
 from aimindserve.worker.membership import Membership
 from aimindserve.worker.metrics import Picture
-from aimindserve.worker.observed import FileSeen, Moment, Observed
+from aimindserve.worker.observed import FileSeen, Moment, Observed, Process
 from aimindserve.worker.perform import Means, Performer
 from aimindserve.worker.recall import kept_courses, recall
 from aimindserve.worker.serving import Listeners, Serving
@@ -94,7 +97,13 @@ class Agent:
         self._desired: DesiredSet | None = None
         self._traffic = Traffic()
         self.board = Board(config.service_port_range)
-        self.survey = Survey(edges.machine, clock)
+        self.survey = Survey(
+            edges.machine,
+            clock,
+            lambda: engines(self._living(), self._traffic.handed),
+        )
+        self._ended: set[str] = set()
+        """Tokens of engines that have just been stopped, as long as the board still shows them."""
         self.membership = Membership(config, link, clock, edges.jitter)
         self._link = link
         self._teller = Teller(
@@ -107,6 +116,7 @@ class Agent:
                 survey=self.survey,
                 jitter=edges.jitter,
                 address=lambda: config.ip or edges.machine.address(config.server_url),
+                offered=lambda: offered(backends, self.survey.installations),
             ),
             Alarm(clock, self._tasks, "worker.report"),
         )
@@ -219,11 +229,26 @@ class Agent:
         except Exception as error:
             log.error("action.failed", action=type(action).__name__, exc_info=error)
             event = _broken(action, error)
+        if isinstance(event, Stopped):
+            await self._measure_without(event.action.process.token)
         now = Moment(self._clock.monotonic(), self._clock.now())
         self.board.apply(event, now, self._edges.jitter())
         if not isinstance(event, (Checked, Looked)):
             await self._persist()
         self._alarm.ring()
+
+    async def _measure_without(self, token: str) -> None:
+        """Nobody hears that an engine is gone before memory was measured without it: its device's
+        memory would be promised while a driver still clears it."""
+        self._traffic.forget(token)
+        self._ended.add(token)
+        try:
+            await self.survey.refresh(self.name)
+        finally:
+            self._ended.discard(token)
+
+    def _living(self) -> Sequence[Process]:
+        return [one for one in self.board.processes.values() if one.token not in self._ended]
 
     async def _follow(self) -> None:
         await follow(self._link, self.membership, self._clock, self._edges.jitter, self._receive)
@@ -309,6 +334,7 @@ class Agent:
             accelerators=self._accelerators,
             devices=self.survey.devices,
             cpu_count=self.survey.inventory.cpu_count,
+            installations=tuple(self.survey.installations),
         )
 
     def _proxy_key(self) -> str:

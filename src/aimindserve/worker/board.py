@@ -3,13 +3,13 @@ by applying the event it ends with. No I/O; every transition itself is pure and 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from aimindserve.core.facts import ModelRef
 from aimindserve.core.launch import Probe
 from aimindserve.core.reason import Reason
-from aimindserve.runtimes.base import Handle
+from aimindserve.runtimes.base import Handle, Running
 from aimindserve.worker import life
 from aimindserve.worker.decide import Action, Check, Look, Start, Stop
 from aimindserve.worker.observed import Course, FileSeen, Moment, Observed, Process
@@ -58,7 +58,9 @@ class Checked:
     answer: life.Answer = life.Answer.SILENT
     gone: Reason | None = None
     log_bytes: int = 0
-    rss_bytes: int = 0
+    alive: Running = field(default_factory=Running)
+    reported: tuple[tuple[str, int], ...] | None = None
+    """As in `Process`; None: not read this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,8 +198,16 @@ class Board:
         if event.gone is not None:
             seen = replace(process, checking=False, checked=at.monotonic, gone=event.gone)
         else:
-            grown = life.grown(process, at, log_bytes=event.log_bytes, rss_bytes=event.rss_bytes)
-            seen = life.settle(grown, at, event.answer)
+            alive = event.alive
+            grown = life.grown(process, at, log_bytes=event.log_bytes, rss_bytes=alive.rss_bytes)
+            measured = replace(
+                grown,
+                peak_bytes=max(alive.peak_bytes, process.peak_bytes),
+                private_bytes=alive.private_bytes,
+                pids=alive.pids,
+                reported=process.reported if event.reported is None else event.reported,
+            )
+            seen = life.settle(measured, at, event.answer)
         self._processes[process.token] = seen
         course = self._courses.get(process.handle.instance)
         if course is not None:

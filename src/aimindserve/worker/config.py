@@ -39,6 +39,8 @@ class WorkerConfig:
     reserved: Reserved = field(default_factory=Reserved)
     ca_file: Path | None = None
     """Trusted for the server besides the system's authorities."""
+    backend_paths: tuple[str, ...] = ()
+    """`NAME=PATH`: interpreters and directories of engines that are installed here."""
     runtime: str = "process"
     serve: bool = True
     """Answer on `port` and `metrics_port`; a simulated worker does not."""

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from aimindserve.core.device import Device, Inventory, Usage
 from aimindserve.core.facts import ModelRef
-from aimindserve.core.launch import Probe
+from aimindserve.core.launch import Installation, Probe
 from aimindserve.runtimes.base import Handle
 from aimindserve.worker.life import Answer
 from aimindserve.worker.observed import FileSeen
@@ -36,6 +36,10 @@ class Machine(Protocol):
 
     async def inventory(self, devices: Sequence[Device]) -> Inventory:
         """What there is, with the given devices."""
+        ...
+
+    async def installations(self) -> Sequence[Installation]:
+        """Engines that are there besides those that come with this program."""
         ...
 
     async def usage(self, worker: str) -> Usage:
@@ -100,6 +104,10 @@ class Logs(Protocol):
 
     async def last_lines(self, log_path: str, count: int) -> Sequence[str]:
         """The end of a log, without control characters."""
+        ...
+
+    async def first_lines(self, log_path: str, count: int) -> Sequence[str]:
+        """The beginning of a log, without control characters."""
         ...
 
     async def tidy(self, living: Sequence[tuple[str, int]]) -> None:

@@ -1,11 +1,10 @@
-"""Looking at model files: whether they are there, and what their header says.
+"""Looking at model files: whether they are there, and what their headers say.
 
 A header is read once and again only when the file changed; reading happens in a thread, and the
 reader itself refuses headers over its limit.
 """
 
 import asyncio
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,9 +13,9 @@ from aimindserve.core.errors import AimsError, FormatError
 from aimindserve.core.facts import ModelFacts, ModelRef, SourceName
 from aimindserve.core.reason import CATALOGUE, Reason
 from aimindserve.core.report import FileObservation, FileState
-from aimindserve.formats import gguf
 from aimindserve.kit.log import get_logger
 from aimindserve.sources.base import Source
+from aimindserve.worker import gguf_model, model_directory
 from aimindserve.worker.observed import FileSeen
 
 log = get_logger("worker")
@@ -51,24 +50,26 @@ class ModelFiles:
 
 
 def _read(path: str, before: FileSeen | None) -> FileSeen:
-    with Path(path).open("rb", buffering=0) as file:
-        status = os.fstat(file.fileno())
-        signature = (status.st_mtime_ns, status.st_size)
-        unchanged = before is not None and before.signature == signature
-        if before is not None and unchanged and before.observation.path == path:
-            return before
+    if Path(path).is_dir():
+        return _read_directory(path, before)
+    status = Path(path).stat()
+    try:
+        files = gguf_model.listing(path)
+    except FormatError as error:
+        return FileSeen(_unreadable_format(path, status.st_size, error))
+    signature = files.signature
+    if before is not None and (before.signature, before.observation.path) == (signature, path):
+        return before
+    observation = _described(path, signature[1], lambda: gguf_model.facts(files))
+    return FileSeen(observation, signature=signature)
 
-        def read(offset: int, length: int) -> bytes:
-            file.seek(offset)
-            parts: list[bytes] = []
-            while length > 0 and (part := file.read(length)):
-                parts.append(part)
-                length -= len(part)
-            return b"".join(parts)
 
-        observation = _described(
-            path, status.st_size, lambda: gguf.read_facts(read, status.st_size)
-        )
+def _read_directory(path: str, before: FileSeen | None) -> FileSeen:
+    files = model_directory.listing(path)
+    signature = model_directory.signature(files)
+    if before is not None and (before.signature, before.observation.path) == (signature, path):
+        return before
+    observation = _described(path, signature[1], lambda: model_directory.facts(path, files))
     return FileSeen(observation, signature=signature)
 
 
@@ -77,9 +78,12 @@ def _described(path: str, size: int, facts: Callable[[], ModelFacts]) -> FileObs
     try:
         return replace(found, facts=facts())
     except FormatError as error:
-        detail = error.message.rstrip(".")
-        reason = Reason("format_invalid", {"path": path, "detail": detail})
-        return replace(found, state=FileState.FAILED, reason=reason)
+        return _unreadable_format(path, size, error)
+
+
+def _unreadable_format(path: str, size: int, error: FormatError) -> FileObservation:
+    reason = Reason("format_invalid", {"path": path, "detail": error.message.rstrip(".")})
+    return FileObservation(FileState.FAILED, path=path, size_bytes=size, reason=reason)
 
 
 def _refused(error: AimsError, model: ModelRef, worker: str) -> FileSeen:

@@ -7,7 +7,14 @@ from aimindserve.accelerators.base import Accelerator
 from aimindserve.backends.base import Backend
 from aimindserve.core.device import Device
 from aimindserve.core.errors import NotFoundError, UnsupportedError
-from aimindserve.core.launch import Assignment, Exposure, LaunchContext, LaunchSpec, Probe
+from aimindserve.core.launch import (
+    Assignment,
+    Exposure,
+    Installation,
+    LaunchContext,
+    LaunchSpec,
+    Probe,
+)
 from aimindserve.core.report import FileObservation
 from aimindserve.runtimes.base import RunPlace
 from aimindserve.worker import environment
@@ -23,6 +30,7 @@ class Bench:
     devices: Mapping[str, Sequence[Device]]
     """What each accelerator plugin found here."""
     cpu_count: int
+    installations: tuple[Installation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,7 @@ def prepare(
         run_dir=place.run_dir,
         cpu_count=bench.cpu_count,
         exposure=exposure,
+        installations=bench.installations,
     )
     spec = backend.launch(context)
     env = {**dict(spec.env), **dict(assignment.options.env), **dict(exposure.env)}

@@ -10,7 +10,7 @@ WAITING -start-> STARTING -answers-> READY -misses-> SICK -60 s-> stopped
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from aimindserve.core.reason import Reason, text
+from aimindserve.core.reason import OUT_OF_MEMORY, Reason, text
 from aimindserve.kit.units import format_duration
 from aimindserve.worker.decide import Start
 from aimindserve.worker.observed import Course, Health, Moment, Process
@@ -65,7 +65,8 @@ def fail(course: Course, failure: Failure, at: Moment, jitter: float) -> Course:
     reason = failure.reason
     past = (t for t in course.failures if at.monotonic - t <= LOOP_WINDOW_S)
     recent = (*past, at.monotonic)[-FAILURES_KEPT:]
-    ended = replace(course, starting_port=0, failures=recent, reason=reason)
+    ooms = course.ooms + (reason.code in OUT_OF_MEMORY)
+    ended = replace(course, starting_port=0, failures=recent, reason=reason, ooms=ooms)
     if not text(reason.code).retryable:
         return _give_up(ended, reason)
     if not failure.restart_on_error:
@@ -119,7 +120,7 @@ def calm(course: Course, process: Process, at: Moment) -> Course:
     since = process.ready_since
     if since is None or at.monotonic - since < STABLE_S or not course.pause_s:
         return course
-    return replace(course, failures=(), pause_s=0.0, reason=None)
+    return replace(course, failures=(), pause_s=0.0, reason=None, ooms=0)
 
 
 def _ready(process: Process, at: Moment) -> Process:

@@ -29,6 +29,7 @@ RUNS_KEPT = 5
 INSTANCES_KEPT = 64
 """Logs of instances that are gone, the most recent ones."""
 END_BYTES = 64 * 1024
+HEAD_BYTES = 1024 * 1024
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _RUN_FILE = re.compile(r"^(\d{1,9})\.log(?:\.\d)?$")
 
@@ -58,6 +59,10 @@ class RunLogs:
     async def last_lines(self, log_path: str, count: int) -> Sequence[str]:
         """The end of a log, without control characters."""
         return await asyncio.to_thread(last_lines, Path(log_path), count)
+
+    async def first_lines(self, log_path: str, count: int) -> Sequence[str]:
+        """The beginning of a log, without control characters; the oldest part that is kept."""
+        return await asyncio.to_thread(first_lines, Path(log_path), count)
 
     async def tidy(self, living: Sequence[tuple[str, int]]) -> None:
         """Rotate logs that have grown, drop those of old runs and of instances long gone."""
@@ -134,6 +139,17 @@ def files_of(path: Path) -> Sequence[Path]:
 def last_lines(path: Path, count: int) -> Sequence[str]:
     """The last lines at the end of one file, clean."""
     return clean(_end(path, END_BYTES))[-count:] if count > 0 else []
+
+
+def first_lines(path: Path, count: int) -> Sequence[str]:
+    """The first lines of what is kept of one run's log, clean."""
+    oldest = next(iter(files_of(path)), path)
+    try:
+        with oldest.open("rb") as file:
+            data = file.read(HEAD_BYTES)
+    except OSError:
+        return []
+    return clean(data)[:count]
 
 
 def clean(data: bytes) -> list[str]:

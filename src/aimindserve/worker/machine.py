@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from aimindserve.accelerators.base import Accelerator, Host
 from aimindserve.core.device import Device, DeviceUsage, Inventory, Usage
+from aimindserve.core.ids import DeviceId
+from aimindserve.core.launch import Installation
 from aimindserve.kit.log import get_logger
 from aimindserve.runtimes.base import Handle, Runtime
 from aimindserve.runtimes.process import ProcessRuntime
@@ -15,6 +17,7 @@ from aimindserve.worker.config import WorkerConfig
 from aimindserve.worker.edges import Edges
 from aimindserve.worker.files import ModelFiles
 from aimindserve.worker.host import NamedHost
+from aimindserve.worker.installations import find
 from aimindserve.worker.logs import RunLogs
 from aimindserve.worker.ports import LocalPorts, owner_check
 from aimindserve.worker.probe import HttpProber
@@ -49,12 +52,22 @@ class LocalMachine:
         """What there is."""
         return await asyncio.to_thread(inventory.read_inventory, devices, self._config.cache_dir)
 
+    async def installations(self) -> Sequence[Installation]:
+        """Engines that are there besides those that come with this program."""
+        # Supervision point: a directory that cannot be read must not take the worker down.
+        try:
+            config = self._config
+            return await asyncio.to_thread(find, config.backend_paths, config.data_dir)
+        except OSError as error:
+            log.error("installations.unreadable", exc_info=error)
+            return ()
+
     async def usage(self, worker: str) -> Usage:
         """What is in use now."""
         host = NamedHost(self._host, worker)
         devices: list[DeviceUsage] = []
         for name in sorted(self._found):
-            used = await asyncio.to_thread(self._accelerators[name].usage, host)
+            used = await asyncio.to_thread(_use, self._accelerators[name], host)
             devices.extend(used.values())
         return await asyncio.to_thread(inventory.read_usage, devices, self._config.cache_dir)
 
@@ -97,3 +110,12 @@ def _detect(plugin: Accelerator, host: Host) -> Sequence[Device]:
     except Exception as error:
         log.error("devices.unreadable", accelerator=plugin.name, exc_info=error)
         return ()
+
+
+def _use(plugin: Accelerator, host: Host) -> Mapping[DeviceId, DeviceUsage]:
+    # Supervision point, as above.
+    try:
+        return plugin.usage(host)
+    except Exception as error:
+        log.error("devices.unreadable", accelerator=plugin.name, exc_info=error)
+        return {}

@@ -60,6 +60,12 @@ class Process:
     """It ended by itself; what is left of its tree must still be cleared away."""
     log_bytes: int = 0
     rss_bytes: int = 0
+    peak_bytes: int = 0
+    private_bytes: int = 0
+    pids: tuple[int, ...] = ()
+    """Its whole tree, when it was measured last."""
+    reported: tuple[tuple[str, int], ...] | None = None
+    """What the engine says it has allocated; None while its log was not read for it."""
 
     @property
     def token(self) -> str:
@@ -87,6 +93,8 @@ class Course:
     given_up: bool = False
     reason: Reason | None = None
     """Of the last failure."""
+    ooms: int = 0
+    """How often it ran out of memory in this place, as far as that still counts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,12 +26,15 @@ from aimindserve.worker.decide import Check, Start, Stop, Work
 from aimindserve.worker.edges import Edges
 from aimindserve.worker.launch import Bench, Launch, first_rank, prepare
 from aimindserve.worker.life import Answer
-from aimindserve.worker.observed import Health
+from aimindserve.worker.observed import Health, Process
+from aimindserve.worker.own_words import Reported, reported
 
 log = get_logger("worker")
 
 DRAIN_S = 30.0
 DRAIN_POLL_S = 0.1
+REPORT_LINES = 4000
+"""An engine tells what it allocates while it loads, and may talk a lot before it is ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +159,20 @@ class Performer:
             action,
             answer=answer,
             log_bytes=self._edges.logs.size(handle.log_path),
-            rss_bytes=alive.rss_bytes,
+            alive=alive,
+            reported=await self._reported(process, answer),
         )
 
+    async def _reported(self, process: Process, answer: Answer) -> Reported | None:
+        """What the engine says of its memory, read once, when it has loaded."""
+        if answer is not Answer.READY or process.reported is not None:
+            return None
+        head = await self._edges.logs.first_lines(process.handle.log_path, REPORT_LINES)
+        return reported(head)
+
     async def _ended(self, handle: Handle, exit_: Exited) -> Reason:
-        lines = await self._last_lines(handle)
-        whom = classify.Whom(self._means.worker(), handle.instance)
+        lines = await self._last_lines(handle, classify.LINES_READ)
+        whom = classify.Whom(self._means.worker(), handle.instance, self._devices(handle))
         before = self._ooms.get(handle.token)
         kills = 0 if before is None else self._means.oom_kills() - before
         reason = classify.ended(exit_, lines, whom, oom_kills=kills)
@@ -175,8 +186,16 @@ class Performer:
         )
         return reason
 
-    async def _last_lines(self, handle: Handle) -> list[str]:
-        lines = await self._edges.logs.last_lines(handle.log_path, classify.EVIDENCE_LINES)
+    def _devices(self, handle: Handle) -> tuple[str, ...]:
+        """The devices here that the placement of this very process claims."""
+        wanted = self._means.assignments().get(handle.instance)
+        if wanted is None or wanted.placement.id != handle.placement_id:
+            return ()
+        here = (rank for rank in wanted.placement.ranks if rank.worker == self._means.worker())
+        return tuple(dict.fromkeys(str(claim.device) for rank in here for claim in rank.claims))
+
+    async def _last_lines(self, handle: Handle, count: int = classify.EVIDENCE_LINES) -> list[str]:
+        lines = await self._edges.logs.last_lines(handle.log_path, count)
         secrets = [handle.secret]
         wanted = self._means.assignments().get(handle.instance)
         if wanted is not None:

@@ -37,6 +37,7 @@ def recall(board: Board, state: AgentState, living: Sequence[Handle], at: Moment
                 runs=kept.runs,
                 restarts=kept.restarts + lost,
                 reason=Reason("engine_exited", status) if lost else None,
+                ooms=kept.ooms,
             ),
         )
 
@@ -58,5 +59,6 @@ def kept_courses(board: Board) -> Mapping[str, KeptCourse]:
             alive=process is not None or bool(course.starting_port),
             probe=process.probe if process is not None else Probe(),
             grace_s=process.grace_s if process is not None else 10.0,
+            ooms=course.ooms,
         )
     return kept

@@ -5,13 +5,13 @@ thread, a file or a look at the real time.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from aimindserve.accelerators.base import Accelerator, Host
 from aimindserve.core.device import Device, Inventory, Usage
 from aimindserve.core.facts import ModelFacts, ModelRef
-from aimindserve.core.launch import Probe
+from aimindserve.core.launch import Installation, Probe
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import FileObservation, FileState
 from aimindserve.runtimes.base import Handle
@@ -51,8 +51,14 @@ class FakeMachine:
     """A machine as described; devices come from the given accelerator plugins."""
 
     def __init__(
-        self, inventory: Inventory, accelerators: Mapping[str, Accelerator], host: Host
+        self,
+        inventory: Inventory,
+        accelerators: Mapping[str, Accelerator],
+        host: Host,
+        ooms: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`ooms`: how many processes this machine has killed for memory."""
+        self._ooms = ooms
         self._inventory = inventory
         self._accelerators = accelerators
         self._host = host
@@ -81,8 +87,11 @@ class FakeMachine:
             devices=tuple(devices),
         )
 
+    async def installations(self) -> Sequence[Installation]:
+        return ()
+
     def oom_kills(self) -> int:
-        return 0
+        return self._ooms()
 
     def address(self, server_url: str) -> str:  # noqa: ARG002 - protocol
         return "127.0.0.1"
@@ -143,6 +152,9 @@ class NoLogs:
         return 0
 
     async def last_lines(self, log_path: str, count: int) -> Sequence[str]:  # noqa: ARG002 - protocol
+        return []
+
+    async def first_lines(self, log_path: str, count: int) -> Sequence[str]:  # noqa: ARG002 - protocol
         return []
 
     async def tidy(self, living: Sequence[tuple[str, int]]) -> None:

@@ -35,6 +35,7 @@ class KeptCourse:
     """Its last run had been started and had not ended."""
     probe: Probe = field(default_factory=Probe)
     grace_s: float = 10.0
+    ooms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,14 @@ An inventory that differs only by a little free disk space is the same inventory
 inventories, and what changes all the time has no place in a store.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from aimindserve.core.device import EMPTY_USAGE, Device, Inventory, Usage
+from aimindserve.core.launch import Installation
 from aimindserve.kit.clock import Clock
 from aimindserve.worker.edges import Machine
+from aimindserve.worker.measured import Engine, joined
 
 INVENTORY_S = 60.0
 USAGE_S = 10.0
@@ -20,12 +22,19 @@ NOISE_SHARE = 0.02
 class Survey:
     """What the machine has and uses, as seen last."""
 
-    def __init__(self, machine: Machine, clock: Clock) -> None:
+    def __init__(
+        self, machine: Machine, clock: Clock, engines: Callable[[], Sequence[Engine]] = tuple
+    ) -> None:
+        """`engines` says which of ours live, and what each holds of the host."""
+        self._engines = engines
         self._machine = machine
         self._clock = clock
         self._inventory: Inventory | None = None
         self._due = 0.0
+        self._begun = 0
+        self._newest = 0
         self.devices: Mapping[str, Sequence[Device]] = {}
+        self.installations: Sequence[Installation] = ()
         self.usage: Usage = EMPTY_USAGE
 
     @property
@@ -40,11 +49,18 @@ class Survey:
         now = self._clock.monotonic()
         if self._inventory is None or now >= self._due:
             self.devices = await self._machine.devices(worker)
+            self.installations = await self._machine.installations()
             found = [device for devices in self.devices.values() for device in devices]
             fresh = await self._machine.inventory(found)
             self._inventory = settled(self._inventory, fresh)
             self._due = now + INVENTORY_S
-        self.usage = await self._machine.usage(worker)
+        self._begun += 1
+        mine, before = self._begun, self._engines()
+        at = round(self._clock.now(), 3)
+        usage = joined(await self._machine.usage(worker), before, self._engines())
+        usage = replace(usage, measured_at=at)
+        if mine > self._newest:  # one that began later may have been quicker
+            self._newest, self.usage = mine, usage
 
     async def watch(self, worker: str) -> None:
         """Refresh for ever."""

@@ -44,6 +44,8 @@ class Telling:
     jitter: Callable[[], float]
     address: Callable[[], str]
     """Under which the server reaches this worker."""
+    offered: Callable[[], tuple[tuple[str, tuple[str, ...]], ...]]
+    """Engines that can be started here, with their versions."""
 
 
 class Teller:
@@ -142,6 +144,7 @@ class Teller:
                 reserved=config.reserved,
                 service_ports=config.service_port_range,
                 python=python_version(),
+                backends=means.offered(),
             ),
             instances=seen[0],
             files=seen[1],

@@ -105,6 +105,7 @@ def _wanted(
         run=course.runs if course else 0,
         restarts=course.restarts if course else 0,
         reason=course.reason if course else None,
+        ooms=course.ooms if course else 0,
     )
     if course is not None and course.starting_port:
         return replace(idle, state=RunState.STARTING, port=course.starting_port)
@@ -136,6 +137,7 @@ def _running(process: Process, course: Course | None) -> InstanceObservation:
         adopted=process.adopted,
         rss_bytes=process.rss_bytes,
         ended=course.reason if course is not None else None,
+        ooms=course.ooms if course is not None else 0,
     )
 
 

@@ -10,28 +10,45 @@ import io
 import json
 import tempfile
 import threading
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 
+from aimindserve.backends._all import backends
 from aimindserve.cli import app as cli
+from aimindserve.controllers.fits import FitParts, Fits
+from aimindserve.controllers.inspections import Inspections
+from aimindserve.controllers.snapshot import Snapshots
+from aimindserve.controllers.views import model_file_name
 from aimindserve.core.device import Inventory, MemoryParts, Reserved, Usage
+from aimindserve.core.facts import ModelRef, SourceName
 from aimindserve.core.placement import Placement, Rank
 from aimindserve.core.reason import Reason
-from aimindserve.core.report import InstanceObservation, RunState, WorkerObservation
+from aimindserve.core.report import (
+    FileObservation,
+    FileState,
+    InstanceObservation,
+    RunState,
+    WorkerObservation,
+)
 from aimindserve.kit import log
 from aimindserve.kit.clock import SystemClock
 from aimindserve.resources.deployment import DeploymentStatus
 from aimindserve.resources.instance import InstanceSpec, InstanceStatus
+from aimindserve.resources.model_file import ModelFileSpec, ModelFileStatus
 from aimindserve.resources.worker import WorkerSpec, WorkerStatus
 from aimindserve.server.app import create_app
 from aimindserve.server.parts import ServerConfig, ServerParts
+from aimindserve.sim.cluster import model_facts
 from aimindserve.store.base import Draft
 from aimindserve.store.decisions import Decisions
 from aimindserve.store.leases import Leases
 from aimindserve.store.memory import MemoryBacking
+from aimindserve.store.records._record import Records
+from aimindserve.store.records.events import Event, events
 from aimindserve.store.resources import ResourceStore
 
 PASSWORD = "correct horse battery"
@@ -101,6 +118,8 @@ class Serving:
     front: Front
     loop: asyncio.AbstractEventLoop
     server: uvicorn.Server
+    history: Records[Event]
+    data_dir: Path
     written: list[str] = field(default_factory=list)
 
     def do(self, work: Any) -> Any:
@@ -118,6 +137,26 @@ class Serving:
         )  # fmt: skip
         status = WorkerStatus(ready=True, observed=observed)
         self.do(self.store.create(Draft("worker", name, WorkerSpec(), status)))
+
+    def has_model(self, path: str, worker: str = "gpu-01") -> None:
+        """A worker knows the model file at `path`."""
+        model = ModelRef(SourceName.LOCAL, path=path)
+        seen = FileObservation(FileState.READY, path=path, facts=model_facts(0))
+        spec = ModelFileSpec(worker=worker, model=model)
+        status = ModelFileStatus(observed=seen)
+        self.do(
+            self.store.create(Draft("model-file", model_file_name(worker, model), spec, status))
+        )
+
+    def happened(self, kind: str, name: str, code: str, **fields: Any) -> None:
+        """What the control plane's chronicle writes."""
+        at = time.time()
+        fields = {"time": at, "first_time": at, "params": {"worker": "gpu-01"}, **fields}
+
+        async def append() -> None:
+            self.history.append(Event(kind=kind, name=name, code=code, **fields))
+
+        self.do(append())
 
     def add_instance(self, deployment: str, name: str, **status: Any) -> None:
         found = self.store.get("deployment", deployment)
@@ -194,10 +233,15 @@ async def _serve(
             version="9.9.9", data_dir=Path(folder), pepper=b"pepper", join_token="join",
             gateway_credential="gateway", bootstrap_password=PASSWORD,
         )  # fmt: skip
-        store = ResourceStore(MemoryBacking(), clock)
+        backing = MemoryBacking()
+        store, history = ResourceStore(backing, clock), events(backing, clock)
         await store.open()
         decisions = Decisions()
-        parts = ServerParts(store, Leases(clock), clock, decisions, replace(config, **settings))
+        leases, backs = Leases(clock), backends()
+        looked_at = Inspections(clock)
+        fits = Fits(FitParts(store, Snapshots(store, leases), clock, backs, looked_at))
+        given = replace(config, **settings)
+        parts = ServerParts(store, leases, clock, decisions, given, events=history, fits=fits)
         plane = create_app(parts)
         front = Front(plane, peer)
         server = uvicorn.Server(
@@ -208,8 +252,9 @@ async def _serve(
             await asyncio.sleep(0.005)
         port = server.servers[0].sockets[0].getsockname()[1]
         made = Serving(
-            f"http://127.0.0.1:{port}", store, decisions, front, asyncio.get_running_loop(), server
-        )
+            f"http://127.0.0.1:{port}", store, decisions, front, asyncio.get_running_loop(), server,
+            history, Path(folder),
+        )  # fmt: skip
         found.append(made)
         began.set()
         while not server.should_exit:

@@ -421,6 +421,60 @@ def test_apply_creates_changes_and_leaves_alone(served, capsys, tmp_path):
     assert served.run("apply", "-f", str(file), "--dry-run") == 0
 
 
+def _team_file(tmp_path, *names, team="chat"):
+    documents = [
+        {
+            "kind": "deployment",
+            "metadata": {"name": name, "labels": {"team": team}},
+            "spec": {"model": {"source": "local", "path": f"/m/{name}.gguf"}, "replicas": 2},
+        }
+        for name in names
+    ]
+    file = tmp_path / "team.yaml"
+    file.write_text(yaml.safe_dump_all(documents))
+    return str(file)
+
+
+def test_apply_shows_differences_and_writes_nothing(served, capsys, tmp_path):
+    deploy(served, "--name", "a", "--label", "team=chat")
+    capsys.readouterr()
+    file = _team_file(tmp_path, "a", "b")
+    assert served.run("apply", "-f", file, "--diff") == 10
+    told = capsys.readouterr().out
+    assert "deployment a would be changed." in told
+    assert "-  replicas: 1\n+  replicas: 2\n" in told
+    assert "+    path: /m/a.gguf" in told
+    assert "placement_strategy" not in told, "what the server filled in is no difference"
+    assert "deployment b would be created." in told
+    assert served.store.find("deployment", "b") is None
+    assert served.store.get("deployment", "a").spec.replicas == 1
+    assert served.run("apply", "-f", file) == 0
+    assert served.run("apply", "-f", file, "--diff") == 0
+
+
+def test_apply_prunes_only_what_has_the_labels(served, capsys, tmp_path):
+    for name, team in (("old", "chat"), ("other", "vision")):
+        deploy(served, "--name", name, "--label", f"team={team}")
+    file = _team_file(tmp_path, "a")
+    capsys.readouterr()
+    assert served.run("apply", "-f", file, "--prune") == 2
+    assert "--selector" in capsys.readouterr().err
+    prune = ("apply", "-f", file, "--prune", "--selector", "team=chat")
+    assert served.run(*prune) == 2, "nobody is there to be asked"
+    assert served.store.find("deployment", "a") is None, "so nothing at all is done"
+    assert served.run(*prune, "--dry-run") == 10
+    assert "deployment old would be removed." in capsys.readouterr().out
+    assert served.run(*prune, "--yes", "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out) == [
+        {"kind": "deployment", "name": "a", "result": "created"},
+        {"kind": "deployment", "name": "old", "result": "pruned"},
+    ]
+    left = {each.name for each in served.store.list("deployment")}
+    assert left == {"a", "other"}
+    assert served.run(*prune, "--yes", "-o", "name") == 0
+    assert capsys.readouterr().out == "deployment/a\n"
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [

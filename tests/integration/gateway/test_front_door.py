@@ -9,6 +9,7 @@ import pytest
 from aimindserve.core.errors import SettingsError
 from aimindserve.gateway.app import Gateway
 from aimindserve.gateway.config import BodyLimits, CorsConfig
+from aimindserve.gateway.misses import FREE_MISSES, WINDOW_S
 from aimindserve.kit.clock import SystemClock
 from aimindserve.wire.limits import Limits
 from integration.gateway.world import (
@@ -100,6 +101,30 @@ def test_keys_take_effect_and_lose_it_while_running():
         await here.until(lambda: here.gateway.table.keys)
         assert (await client.post(CHAT, json=ASK)).status_code == 403
         assert (await client.get("/v1/models")).json()["data"] == []
+
+    run(main)
+
+
+def test_who_guesses_keys_has_to_wait_and_nobody_else_has():
+    async def main(here, client):
+        async def guess(number):
+            wrong = {"authorization": f"Bearer sk-aims_{number}"}
+            return await client.post(CHAT, json=ASK, headers=wrong)
+
+        answers = await asyncio.gather(*[guess(number) for number in range(FREE_MISSES + 5)])
+        statuses = sorted(answer.status_code for answer in answers)
+        assert statuses == [401] * FREE_MISSES + [429] * 5
+        refused = await guess("again")
+        assert refused.status_code == 429
+        assert 0 < int(refused.headers["retry-after"]) <= WINDOW_S
+        assert refused.json()["error"]["code"] == "throttled"
+        wrong = {"authorization": "Bearer no"}
+        assert (await client.get("/v1/models", headers=wrong)).status_code == 429
+        assert (await client.post(CHAT, json=ASK)).status_code == 200
+        assert (await client.post(CHAT, json=ASK, headers={"authorization": ""})).status_code == 429
+        del client.headers["authorization"]
+        assert (await client.post(CHAT, json=ASK)).status_code == 401
+        assert len(here.worker.requests) == 1
 
     run(main)
 

@@ -140,8 +140,11 @@ class Worker:
         return self.server.port
 
     async def handle(self, request: Request):
+        fields = dict(request.headers)
+        if request.body.length:
+            fields[b"content-length"] = b"%d" % request.body.length
         body = await request.body.read(1 << 30)
-        self.requests.append((request.method, request.target, dict(request.headers), body))
+        self.requests.append((request.method, request.target, fields, body))
         try:
             await self.answer(request, body)
         except asyncio.CancelledError:

@@ -3,12 +3,17 @@
 import asyncio
 import contextlib
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from aimindserve.backends._all import backends
+from aimindserve.controllers.fits import FitParts, Fits
+from aimindserve.controllers.inspections import Inspections
+from aimindserve.controllers.snapshot import Snapshots
 from aimindserve.kit.clock import SystemClock
 from aimindserve.kit.secrets import new_secret
 from aimindserve.resources.user import Role, UserSpec
@@ -16,8 +21,12 @@ from aimindserve.server.app import ControlPlane, create_app
 from aimindserve.server.auth.passwords import Passwords
 from aimindserve.server.parts import ServerConfig, ServerParts
 from aimindserve.store.base import Draft
+from aimindserve.store.decisions import Decisions
 from aimindserve.store.leases import Leases
 from aimindserve.store.memory import MemoryBacking
+from aimindserve.store.records._record import Records
+from aimindserve.store.records.audit import AUDIT, AuditEntry
+from aimindserve.store.records.events import Event, events
 from aimindserve.store.resources import ResourceStore
 
 PASSWORD = "correct horse battery"
@@ -38,12 +47,19 @@ class ShiftedClock(SystemClock):
         return super().monotonic() + self.shift
 
 
-class Decisions(dict[str, Any]):
-    """What the scheduler decided."""
+class AuditList(Records[AuditEntry]):
+    """The real records, and the entries in the order they were written."""
 
+    def __init__(self, backing: MemoryBacking, clock: SystemClock) -> None:
+        super().__init__(AUDIT, backing, clock)
+        self._written: list[AuditEntry] = []
 
-class AuditList(list[Any]):
-    """Entries in the order they were written."""
+    def append(self, record: AuditEntry) -> None:
+        self._written.append(record)
+        super().append(record)
+
+    def __iter__(self) -> Iterator[AuditEntry]:
+        return iter(self._written)
 
 
 @dataclass
@@ -56,6 +72,7 @@ class Plane:
     config: ServerConfig
     decisions: Decisions
     audit: AuditList
+    history: Records[Event]
     headers: dict[str, dict[str, str]] = field(default_factory=dict)
     """Credentials by party."""
 
@@ -128,12 +145,18 @@ async def plane(*, people: bool = True, **settings: Any):
             bootstrap_password=PASSWORD,
         )
         config = replace(config, **settings)
-        store = ResourceStore(MemoryBacking(), clock)
+        backing = MemoryBacking()
+        store = ResourceStore(backing, clock)
         await store.open()
-        decisions, audit = Decisions(), AuditList()
-        parts = ServerParts(store, Leases(clock), clock, decisions, config, audit)
+        decisions, audit = Decisions(), AuditList(backing, clock)
+        history = events(backing, clock)
+        leases = Leases(clock)
+        fits = Fits(
+            FitParts(store, Snapshots(store, leases), clock, backends(), Inspections(clock))
+        )
+        parts = ServerParts(store, leases, clock, decisions, config, audit, history, fits)
         app = create_app(parts)
-        made = Plane(app, store, clock, config, decisions, audit)
+        made = Plane(app, store, clock, config, decisions, audit, history)
         made.headers = {
             "join": {"authorization": f"Bearer {JOIN}"},
             "gateway": {"authorization": f"Bearer {GATEWAY}"},

@@ -252,8 +252,9 @@ def test_an_instance_shows_its_phase_and_its_decision():
         assert shown["spec"]["template"] == made["spec"]
         where = "/api/v1/instances/a-12345/decision"
         assert (await found.call("GET", where, "ada")).status_code == 404
-        found.decisions["a-12345"] = {"workers": [{"name": "w", "reason": {"code": "no_fit_ram"}}]}
-        assert (await found.call("GET", where, "ada")).json() == found.decisions["a-12345"]
+        kept = {"workers": [{"name": "w", "reason": {"code": "no_fit_ram"}}]}
+        found.decisions.put("a-12345", kept)
+        assert (await found.call("GET", where, "ada")).json() == kept
         assert (await found.call("GET", "/api/v1/instances/b/decision", "ada")).status_code == 404
 
     run(scenario)

@@ -158,6 +158,12 @@ def test_an_administrator_gives_a_new_password():
         assert (
             await found.call("POST", f"{USERS}/nobody/password", "admin", json={})
         ).status_code == 404
+        left = found.config.data_dir / "initial_admin_password"
+        left.write_text("an old one")
+        assert (await found.call("POST", path, "admin", json={})).is_success
+        assert left.exists(), "ada's password is none of it"
+        assert (await found.call("POST", f"{USERS}/admin/password", "admin", json={})).is_success
+        assert not left.exists(), "it is nobody's password any more"
 
     run(scenario)
 

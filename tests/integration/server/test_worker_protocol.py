@@ -305,8 +305,33 @@ def test_a_stopping_instance_goes_when_its_worker_lets_go_of_it():
         await report(found, "w", [("wanted", running("p3"))], revision=found.store.revision)
         assert found.store.find("instance", "seen") is None
         assert found.store.find("instance", "unseen") is None
-        await report(found, "w")
+        await report(found, "w", revision=found.store.revision)
         assert found.store.get("instance", "wanted").status.observed is None
+
+    run(scenario)
+
+
+def test_an_instance_on_two_workers_goes_when_both_let_go_of_it():
+    async def scenario(found):
+        for name in ("v", "w"):
+            await found.add_worker(name)
+        await place(found, "wide", "w")
+
+        def widen(current):
+            ranks = (Rank("w"), Rank("v"))
+            placement = replace(current.status.placement, ranks=ranks)
+            spec = current.spec.model_copy(update={"stopping": True})
+            status = current.status.model_copy(update={"placement": placement})
+            return replace(current, spec=spec, status=status)
+
+        await found.store.update("instance", "wide", widen)
+        stopped = found.store.revision
+        await report(found, "w", revision=stopped)
+        assert found.store.find("instance", "wide") is not None, "v has not been heard"
+        await report(found, "v", [("wide", running())], revision=stopped)
+        assert found.store.find("instance", "wide") is not None, "v still has it"
+        await report(found, "v", revision=stopped)
+        assert found.store.find("instance", "wide") is None
 
     run(scenario)
 
@@ -347,5 +372,52 @@ def test_a_ready_worker_is_deleted_only_by_force():
         assert "force" in answer.json()["hint"]
         answer = await found.call("DELETE", "/api/v1/workers/w?force=true", "admin")
         assert answer.status_code == 200
+
+    run(scenario)
+
+
+def test_a_wrong_join_token_is_called_that_and_many_have_to_wait():
+    async def scenario(found):
+        wrong = {"authorization": "Bearer not-the-token", "x-aims-client": "192.0.2.9"}
+        path = "/api/v1/workers/register"
+        body = {"name": "w", "machine_id": "m" * 16}
+        told = await found.call("POST", path, json=body, headers=wrong)
+        assert (told.status_code, told.json()["code"]) == (401, "unauthenticated")
+        assert told.json()["detail"] == "The join token is wrong."
+        assert "--token" in told.json()["hint"]
+        for _ in range(9):
+            await found.call("POST", path, json=body, headers=wrong)
+        right = {**found.headers["join"], "x-aims-client": "192.0.2.9"}
+        late = await found.call("POST", path, json=body, headers=right)
+        assert (late.status_code, late.json()["code"]) == (429, "throttled")
+        assert int(late.headers["retry-after"]) >= 1
+        elsewhere = {**right, "x-aims-client": "192.0.2.10"}
+        assert (await found.call("POST", path, json=body, headers=elsewhere)).is_success
+        found.clock.shift += 61
+        assert (await found.call("POST", path, json=body, headers=right)).is_success
+        for number in range(40):  # a fleet behind one address
+            many = {"name": f"f{number}", "machine_id": f"{number:016}"}
+            assert (await found.call("POST", path, json=many, headers=right)).is_success
+
+    run(scenario)
+
+
+def test_a_report_that_was_held_up_on_its_way_deletes_nothing():
+    async def scenario(found):
+        await found.add_worker("w")
+        await place(found, "m-1", "w")
+        now = found.store.revision
+        assert (await report(found, "w", [("m-1", running())], revision=now)).is_success
+
+        def stop(current):
+            return replace(current, spec=current.spec.model_copy(update={"stopping": True}))
+
+        await found.store.update("instance", "m-1", stop)
+        await report(found, "w", revision=1)
+        kept = found.store.find("instance", "m-1")
+        assert kept is not None, "it is from before the worker had the instance"
+        assert kept.status.observed == running()
+        await report(found, "w", revision=now)
+        assert found.store.find("instance", "m-1") is None
 
     run(scenario)

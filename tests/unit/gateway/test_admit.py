@@ -12,7 +12,7 @@ from aimindserve.gateway.admit import Doorkeeper, check_model, is_forwarded
 from aimindserve.gateway.config import CorsConfig
 from aimindserve.gateway.table import Principal, build
 from aimindserve.kit.secrets import keyed_hash
-from aimindserve.wire.request import Request
+from aimindserve.wire.request import Request, RequestHead
 from integration.gateway.world import KEY, PEPPER, api_key, documents
 
 COOKIE = "session-secret"
@@ -30,9 +30,8 @@ HERE = ("host", "127.0.0.1:8080")
 
 def request(*fields, peer="10.0.0.1", method="GET"):
     fields = [(name.encode(), value.encode()) for name, value in fields]
-    made = Request(SimpleNamespace(note=None), method, "/v1/models", fields, dict(fields))
-    made.peer = peer
-    return made
+    head = RequestHead(method, "/v1/models", fields, dict(fields), peer)
+    return Request(SimpleNamespace(note=None), head, None)
 
 
 def admit(*fields, peer="10.0.0.1", trust=True, method="GET"):

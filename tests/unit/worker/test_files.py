@@ -1,13 +1,17 @@
 import asyncio
+import json
 import os
 
 import pytest
 
 from aimindserve.core.errors import NotFoundError, UnavailableError
-from aimindserve.core.facts import ModelRef, SourceName
+from aimindserve.core.facts import Category, ModelRef, SourceName
 from aimindserve.core.report import FileState
 from aimindserve.sources._all import sources
+from aimindserve.sources.local import Part
+from aimindserve.worker import model_directory
 from aimindserve.worker.files import ModelFiles
+from unit.formats import safetensors_files
 from unit.worker.world import header_only_gguf
 
 
@@ -54,6 +58,77 @@ def test_a_truncated_file_is_refused(tmp_path, length):
     seen = look(local(path)).observation
     assert (seen.state, seen.reason.code) == (FileState.FAILED, "format_invalid")
     assert str(path) in seen.reason.message
+
+
+def directory(folder, **more):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(safetensors_files.llama_config(**more)))
+    data, size = safetensors_files.header(safetensors_files.llama())
+    (folder / "model.safetensors").write_bytes(data.ljust(size, b"\0"))
+    return folder
+
+
+def test_a_model_directory_is_read(tmp_path):
+    folder = directory(tmp_path / "tiny")
+    seen = look(local(folder)).observation
+    assert (seen.state, seen.path) == (FileState.READY, str(folder))
+    assert seen.facts.format == "safetensors"
+    assert seen.facts.architecture_class == "LlamaForCausalLM"
+    assert seen.facts.name == "tiny"
+    assert seen.size_bytes == sum(part.stat().st_size for part in folder.iterdir())
+
+
+def test_a_hubs_cache_is_called_by_its_repository(tmp_path):
+    folder = directory(tmp_path / "models--Qwen--Qwen3-Reranker-0.6B" / "snapshots" / "abc123")
+    facts = look(local(folder)).observation.facts
+    assert facts.name == "Qwen3-Reranker-0.6B"
+    assert facts.categories == (Category.RERANKER,)
+
+
+def test_a_directory_is_read_again_when_any_of_it_changed(tmp_path):
+    folder = directory(tmp_path / "m")
+    before = look(local(folder))
+    assert look(local(folder), before) is before
+    (folder / "chat_template.jinja").write_text("{% if tools %}")
+    after = look(local(folder), before)
+    assert after.observation.facts.tools
+    (folder / "config.json").write_text("{")
+    broken = look(local(folder), after).observation
+    assert (broken.state, broken.reason.code) == (FileState.FAILED, "format_invalid")
+    assert "config.json is not JSON" in broken.reason.message
+
+
+def test_a_half_copied_directory_says_what_is_missing(tmp_path):
+    folder = directory(tmp_path / "m")
+    whole = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(whole[:-1])
+    seen = look(local(folder)).observation
+    assert (seen.state, seen.reason.code) == (FileState.FAILED, "format_invalid")
+    assert f"{len(whole)} bytes, but the file has {len(whole) - 1}" in seen.reason.message
+    (folder / "model.safetensors").unlink()
+    assert "no weights" in look(local(folder)).observation.reason.message
+
+
+def test_a_link_into_the_system_is_refused(tmp_path):
+    folder = directory(tmp_path / "m")
+    (folder / "tokenizer_config.json").symlink_to("/proc/self/environ")
+    seen = look(local(folder)).observation
+    assert (seen.state, seen.reason.code) == (FileState.FAILED, "path_forbidden")
+
+
+def test_a_pipe_that_took_a_files_place_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "p.json")
+    part = Part(tmp_path / "p.json", 10, 0)
+    with pytest.raises(FileNotFoundError):
+        model_directory.facts(str(tmp_path), {"config.json": part})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_directory_with_a_file_without_rights(tmp_path):
+    folder = directory(tmp_path / "m")
+    (folder / "model.safetensors").chmod(0)
+    seen = look(local(folder)).observation
+    assert (seen.state, seen.reason.code) == (FileState.FAILED, "path_perm")
 
 
 def test_a_file_that_goes_away_is_missing_and_may_come_back(tmp_path):

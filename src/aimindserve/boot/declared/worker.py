@@ -86,6 +86,15 @@ class Worker:
         "为系统保留的内存,单位 GiB:`ram` 每节点一份,`vram` 每设备一份。"
         "兼容旧键 `memory` 与 `gpu_memory`。",
     ).field(Reserved())
+    backend_paths: tuple[str, ...] = Setting(
+        Form.ITEMS,
+        "Where inference backends are installed: `NAME=PATH`, the path of a Python environment, "
+        "its interpreter, or MindIE's directory. Environments below `<data-dir>/backends` are "
+        "found without it.",
+        "推理后端的安装位置:`NAME=PATH`,可为 Python 环境、其解释器或 MindIE 目录。"
+        "`<data-dir>/backends` 下的环境会自动发现。",
+        example='["vllm=/opt/vllm"]',
+    ).field(())
     tools_download_base_url: str | None = Setting(
         Form.URL,
         "Where tools are fetched from.",

@@ -77,6 +77,14 @@ def no_credential() -> UnauthenticatedError:
     return refused("This needs a credential.")
 
 
+def wrong_join_token() -> UnauthenticatedError:
+    """The refusal for a machine that wants to become a worker with a wrong token."""
+    return UnauthenticatedError(
+        "The join token is wrong.",
+        hint="Give with --token what is in <data-dir>/token on the server.",
+    )
+
+
 def _person(principal: Principal, audience: Audience) -> None:
     if audience in {Audience.WORKER, Audience.JOIN}:
         raise ForbiddenError("This is for workers, with a credential of their own.")

@@ -13,6 +13,9 @@ from aimindserve.kit.clock import Clock
 
 FREE_TRIES = 5
 CLIENT_FREE_TRIES = 30
+JOIN_FREE_TRIES = 10
+JOIN = "\x00join"
+"""No account has this name."""
 WINDOW_S = 60.0
 PAUSE_LIMIT_S = 3600.0
 FORGET_S = 2 * PAUSE_LIMIT_S
@@ -55,6 +58,26 @@ class LoginThrottle:
     def succeeded(self, account: str, client: str) -> None:
         """The try was good: the account owes nothing from this client."""
         self._counts.pop((account, client), None)
+
+    def admit_join(self, client: str) -> None:
+        """Raise ThrottledError while `client` must wait after too many wrong join tokens; counts
+        nothing, because a whole fleet with the right token may join from one address."""
+        now = self._clock.monotonic()
+        wait_s = self._count((JOIN, client), now).blocked_until - now
+        if wait_s > 0:
+            raise ThrottledError(
+                "Too many wrong join tokens from this address.",
+                hint="Correct --token there, and wait before trying again.",
+                params={"retry_after_s": round(wait_s, 1)},
+            )
+
+    def wrong_join(self, client: str) -> None:
+        """A join token was wrong."""
+        now = self._clock.monotonic()
+        count = self._count((JOIN, client), now)
+        _try(count, now, JOIN_FREE_TRIES)
+        # Short, for others behind the same address: the token itself is too long to be guessed.
+        count.pause_s = 0.0
 
     def __len__(self) -> int:
         return len(self._counts)

@@ -1,0 +1,142 @@
+"""`POST /api/v1/fit`: would it fit, where, why not elsewhere, and what would help.
+
+One deployment, a batch of them, or none and only a cluster that is not so. Nothing is deployed. The
+answer comes from whoever schedules; this file reads requests and writes answers.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pydantic
+from fastapi import Request
+from pydantic import Field
+from starlette.responses import Response
+
+from aimindserve.core.errors import AimsError, InvalidError, UnavailableError
+from aimindserve.kit.clock import rfc3339
+from aimindserve.kit.secrets import new_id
+from aimindserve.resources._all import kinds
+from aimindserve.resources.deployment import REPLICAS_MAX, DeploymentSpec
+from aimindserve.scheduler.whatif import ADDED_MAX, NewWorker, WhatIf
+from aimindserve.server.answers import answer
+from aimindserve.server.body import read_model
+from aimindserve.server.inputs import check_name, new_spec
+from aimindserve.server.operations import Audience, Operation
+from aimindserve.server.parts import FitsRead
+from aimindserve.server.services import Services
+
+ITEMS_MAX = 50
+NAMES_MAX = 1_000
+MEMORY_MAX = 2**50
+
+
+class _Input(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class NewWorkerInput(_Input):
+    """Hardware that is not there: `like` a worker that is, or described. Bytes."""
+
+    like: str = Field(default="", max_length=255)
+    count: int = Field(default=1, ge=1, le=ADDED_MAX)
+    os: str = Field(default="linux", max_length=32)
+    arch: str = Field(default="amd64", max_length=32)
+    ram_bytes: int = Field(default=0, ge=0, le=MEMORY_MAX)
+    device_type: str = Field(default="cuda", max_length=32)
+    device_name: str = Field(default="", max_length=255)
+    device_memory_bytes: int = Field(default=0, ge=0, le=MEMORY_MAX)
+    devices: int = Field(default=0, ge=0, le=64)
+    compute_capability: str | None = Field(default=None, pattern=r"^\d{1,3}(\.\d{1,3})?$")
+    labels: dict[str, str] = Field(default_factory=dict, max_length=64)
+
+
+class ChangesInput(_Input):
+    """What would be different in the cluster."""
+
+    workers_lost: tuple[str, ...] = Field(default=(), max_length=NAMES_MAX)
+    workers_added: tuple[NewWorkerInput, ...] = Field(default=(), max_length=NAMES_MAX)
+    deployments_removed: tuple[str, ...] = Field(default=(), max_length=NAMES_MAX)
+
+
+class FitItem(_Input):
+    """One deployment to try."""
+
+    spec: dict[str, Any] | None = None
+    name: str = Field(default="", max_length=255)
+    """A deployment whose place it would take; others keep theirs."""
+    replicas: int | None = Field(default=None, ge=1, le=REPLICAS_MAX)
+    """Instead of the spec's."""
+
+
+class FitInput(FitItem):
+    """One deployment, or `items`; `changes` hold for all of them."""
+
+    explain: bool = True
+    """Also say why not elsewhere, and look for changes that would help."""
+    changes: ChangesInput = ChangesInput()
+    items: tuple[FitItem, ...] = Field(default=(), max_length=ITEMS_MAX)
+
+
+def operations(services: Services) -> Iterable[Operation]:
+    """The preview."""
+    fits = services.parts.fits
+
+    async def fit(request: Request) -> Response:
+        """Would it fit? Answers as the scheduler would decide at this moment."""
+        wish = await read_model(request, FitInput)
+        if fits is None:
+            raise UnavailableError("Nothing is scheduled here.")
+        if wish.items and wish.spec is not None:
+            raise InvalidError("Give spec or items, not both.", params={"fields": ["items"]})
+        if not wish.items:
+            return answer(await _one(fits, wish, wish))
+        return answer({"items": [await _or_error(fits, item, wish) for item in wish.items]})
+
+    yield Operation(
+        "POST", "/api/v1/fit", fit, Audience.ADMIN,
+        "fit", "Would it fit, where, and why not elsewhere", "deployments", 200,
+        "FitInput", "Fit",
+    )  # fmt: skip
+
+
+async def _one(fits: FitsRead, item: FitItem, wish: FitInput) -> dict[str, Any]:
+    what_if = _what_if(wish.changes)
+    spec = None if item.spec is None else _spec(item)
+    if spec is None and not what_if:
+        raise InvalidError(
+            "Nothing is asked: give a spec, items or changes.", params={"fields": ["spec"]}
+        )
+    replicas = item.replicas or (spec.replicas if spec is not None else 1) or 1
+    made = await fits.answer(
+        spec, name=item.name, replicas=replicas, explain=wish.explain, what_if=what_if
+    )
+    return {"id": f"fit_{new_id()}", **made, "at": rfc3339(made["at"])}
+
+
+async def _or_error(fits: FitsRead, item: FitItem, wish: FitInput) -> Mapping[str, Any]:
+    """An item that cannot be asked must not take the answers of the others along."""
+    try:
+        return await _one(fits, item, wish)
+    except AimsError as error:
+        return {
+            "verdict": "unknown",
+            "error": {"code": error.code, "detail": error.message, "hint": error.hint},
+        }
+
+
+def _spec(item: FitItem) -> DeploymentSpec:
+    kind = kinds()["deployment"]
+    if item.name:
+        check_name(item.name)
+    spec = new_spec(kind, item.name, item.spec or {})
+    if not isinstance(spec, DeploymentSpec):  # a kind has one type of spec; this tells the checker
+        raise TypeError(type(spec).__name__)
+    return spec
+
+
+def _what_if(changes: ChangesInput) -> WhatIf:
+    return WhatIf(
+        workers_lost=changes.workers_lost,
+        workers_added=tuple(NewWorker(**each.model_dump()) for each in changes.workers_added),
+        deployments_removed=changes.deployments_removed,
+    )

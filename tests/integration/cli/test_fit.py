@@ -1,0 +1,54 @@
+"""`aimindserve fit`: the answer for people and for programs, and the exit code."""
+
+import json
+
+PATH = "/models/chat.gguf"
+FAKE = ("--backend", "fake", "-P", "ram=4GiB")
+
+
+def test_it_says_what_one_instance_needs_where_it_goes_and_what_is_left(served, capsys):
+    served.add_worker()
+    served.has_model(PATH)
+    assert served.run("fit", PATH, *FAKE, "--replicas", "2") == 0
+    told = capsys.readouterr().out
+    assert told.startswith("It fits, on processors only. 2 of 2 instances.")
+    assert "new-0002 → gpu-01" in told
+    assert "+4.0 GiB" in told
+    assert "left" in told
+    assert served.store.list("deployment") == ()
+
+
+def test_what_does_not_fit_ends_with_six_and_says_what_would_help(served, capsys):
+    served.add_worker()
+    served.has_model(PATH)
+    wide = ("--backend", "llama.cpp", "--ctx", "1000000", "-P", "parallel=1")
+    assert served.run("fit", PATH, *wide) == 6
+    told = capsys.readouterr().out
+    assert told.startswith("It does not fit.")
+    assert "It would fit:" in told
+    assert "Shorten the context from 1000000 to" in told
+    assert served.run("fit", PATH, *wide, "-o", "json") == 6
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["verdict"] == "no"
+    assert answer["alternatives"][0]["patch"]["backend_parameters"]
+
+
+def test_what_if_is_asked_with_and_without_a_model(served, capsys, monkeypatch):
+    served.add_worker()
+    served.has_model(PATH)
+    assert served.run("fit", PATH, *FAKE, "--lose", "gpu-01") == 6
+    assert "No worker is connected" in capsys.readouterr().out
+    assert served.run("fit", "--lose", "gpu-01") == 0
+    assert served.run("fit", "--lose", "gpu-77") == 2
+    assert "gpu-77" in capsys.readouterr().err
+    assert served.run("fit", PATH, *FAKE, "--replicas", "20", "--add", "gpu-01:3") == 0
+    monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+    assert served.run("fit", PATH, *FAKE) == 0
+    assert capsys.readouterr().out.splitlines()[-1].strip()
+
+
+def test_bad_words_are_told_before_anything_is_asked(served, capsys):
+    assert served.run("fit") == 2
+    assert "Give a MODEL" in capsys.readouterr().err
+    assert served.run("fit", PATH, "--add", "gpu-01:many") == 2
+    assert "how many" in capsys.readouterr().err

@@ -1,0 +1,135 @@
+"""The preview over HTTP: what may be asked, what comes back, and what is said of bad questions."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from aimindserve.core.device import Device, Reserved, Usage
+from aimindserve.core.facts import ModelRef, SourceName
+from aimindserve.core.report import FileObservation, FileState, WorkerObservation
+from aimindserve.kit.units import GIB
+from aimindserve.resources.model_file import ModelFileSpec, ModelFileStatus
+from aimindserve.resources.worker import WorkerSpec, WorkerStatus
+from aimindserve.sim.cluster import model_facts
+from aimindserve.store.base import Draft
+from aimindserve.worker.simulated import EXAMPLE_MACHINE
+from integration.server.control_plane import plane
+
+FIT = "/api/v1/fit"
+PATH = "/models/chat.gguf"
+MODEL = ModelRef(SourceName.LOCAL, path=PATH)
+SPEC = {
+    "model": {"source": "local", "path": PATH},
+    "backend": "fake",
+    "backend_parameters": ["--vram=60GiB", "--ram=1GiB"],
+}
+
+
+def run(scenario):
+    async def scene():
+        async with plane() as found:
+            await add_worker(found, "gpu-01", 2)
+            await scenario(found)
+
+    asyncio.run(scene())
+
+
+async def add_worker(found, name, devices):
+    cards = tuple(
+        Device(f"{name}:cuda:{at}", at, "cuda", "nvidia", "H100", 80 * GIB) for at in range(devices)
+    )
+    machine = replace(EXAMPLE_MACHINE, ram_bytes=64 * GIB, devices=cards)
+    seen = WorkerObservation(
+        "1", "127.0.0.1", 1, 0, machine, Usage(0.0, 0, 64 * GIB, 0, 0), Reserved()
+    )
+    await found.store.create(Draft("worker", name, WorkerSpec()))
+    status = WorkerStatus(ready=True, observed=seen)
+    await found.store.update("worker", name, lambda old: old.with_status(status))
+    from aimindserve.controllers.views import model_file_name
+
+    file = model_file_name(name, MODEL)
+    await found.store.create(Draft("model-file", file, ModelFileSpec(worker=name, model=MODEL)))
+    known = FileObservation(FileState.READY, path=PATH, facts=model_facts(0))
+    await found.store.update(
+        "model-file", file, lambda old: old.with_status(ModelFileStatus(observed=known))
+    )
+
+
+def test_an_administrator_asks_and_nothing_is_deployed():
+    async def scenario(found):
+        answer = await found.call("POST", FIT, "admin", json={"spec": SPEC, "replicas": 2})
+        assert answer.status_code == 200, answer.text
+        made = answer.json()
+        assert made["verdict"] == "fits"
+        assert made["id"].startswith("fit_")
+        assert made["revision"] == found.store.revision
+        assert {each["gpus"][0]["id"] for each in made["placements"]} == {
+            "gpu-01:cuda:0",
+            "gpu-01:cuda:1",
+        }
+        assert made["placements"][0]["gpus"][0]["parts"]["weights"] == 60 * GIB
+        assert (await found.call("GET", "/api/v1/deployments", "admin")).json()["items"] == []
+        refused = await found.call("POST", FIT, "ada", json={"spec": SPEC})
+        assert refused.status_code == 403
+
+    run(scenario)
+
+
+def test_one_bad_item_does_not_take_the_others_along():
+    async def scenario(found):
+        items = [{"spec": SPEC}, {"spec": {"model": {"source": "local"}}}, {"spec": SPEC}]
+        answer = await found.call("POST", FIT, "admin", json={"items": items})
+        assert answer.status_code == 200, answer.text
+        first, bad, last = answer.json()["items"]
+        assert first["verdict"] == last["verdict"] == "fits"
+        assert bad["error"]["code"] == "invalid"
+        assert "path" in bad["error"]["detail"]
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "spec"),
+        ({"spec": SPEC, "items": [{"spec": SPEC}]}, "items"),
+        ({"spec": SPEC, "replicas": 0}, "replicas"),
+        ({"spec": SPEC, "colour": "red"}, "colour"),
+        ({"spec": {**SPEC, "replicas": "many"}}, "spec.replicas"),
+        ({"changes": {"workers_added": [{"count": 5000}]}}, "changes.workers_added.0.count"),
+    ],
+)
+def test_a_bad_question_names_its_field(body, field):
+    async def scenario(found):
+        answer = await found.call("POST", FIT, "admin", json=body)
+        assert answer.status_code == 400, answer.text
+        assert field in str(answer.json()["params"])
+
+    run(scenario)
+
+
+def test_a_worker_that_does_not_exist_cannot_be_lost():
+    async def scenario(found):
+        body = {"changes": {"workers_lost": ["gpu-09"]}}
+        answer = await found.call("POST", FIT, "admin", json=body)
+        assert answer.status_code == 400
+        assert "gpu-09" in answer.json()["detail"]
+
+    run(scenario)
+
+
+def test_what_if_answers_for_the_cluster_as_it_would_be():
+    async def scenario(found):
+        body = {"spec": SPEC, "replicas": 3}
+        assert (await found.call("POST", FIT, "admin", json=body)).json()["verdict"] == "no"
+        more = {**body, "changes": {"workers_added": [{"like": "gpu-01"}]}}
+        made = (await found.call("POST", FIT, "admin", json=more)).json()
+        assert made["verdict"] == "fits"
+        assert "gpu-01-new-1" in {each["worker"] for each in made["placements"]}
+        none = {**body, "changes": {"workers_lost": ["gpu-01"]}}
+        made = (await found.call("POST", FIT, "admin", json=none)).json()
+        assert made["verdict"] == "no"
+        assert made["reason"]["code"] == "no_worker"
+
+    run(scenario)
