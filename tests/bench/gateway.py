@@ -1,11 +1,12 @@
 """The gateway against nginx: small answers and streams, in one run, on one machine.
 
-    python tests/bench/gateway.py [--seconds 4] [--rounds 3]
+    python tests/bench/gateway.py [--seconds 4] [--rounds 3] [--processes 1]
 
 Behind everything stands a constant mock. Measured: the mock alone, nginx `proxy_pass` with
-keep-alive and one worker process, and our gateway in one process with key check, routing and usage
-on. Rounds take turns, the median counts. Needs wrk and nginx; says so when they are missing. On a
-machine that is busy with something else the numbers mean little; it says that too.
+keep-alive and one worker process, and our gateway in one process (or more that share the port) with
+key check, routing and usage on. Rounds take turns, the median counts. Needs wrk and nginx; says so
+when they are missing. On a machine that is busy with something else the numbers mean little; it
+says that too.
 """
 
 import argparse
@@ -98,7 +99,7 @@ def main():
     if os.getloadavg()[0] > BUSY:
         print(f"this machine is busy (load {os.getloadavg()[0]:.1f}): the ratios will be unsteady")
     with tempfile.TemporaryDirectory(prefix="aims-bench") as folder, ExitStack() as stack:
-        ports = start_all(Path(folder), stack)
+        ports = start_all(Path(folder), stack, options.processes)
         results = measure(Path(folder), ports, options)
     return report(results)
 
@@ -107,6 +108,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--serve", nargs=3, metavar=("PORT", "TABLE", "SOCKET"))
     return parser.parse_args()
 
@@ -115,7 +117,7 @@ def find(name):
     return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin")
 
 
-def start_all(base, stack):
+def start_all(base, stack, processes=1):
     names = ("mock", "stream", "nginx", "unbuffered", "ours", "ours_stream")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     start_nginx(base, stack, "mock", MOCK.format(answer=ANSWER, **ports))
@@ -125,7 +127,8 @@ def start_all(base, stack):
     for ours, behind in (("ours", "mock"), ("ours_stream", "stream")):
         table = base / f"{ours}.json"
         save(table, documents(ports[behind]), 1)
-        start(stack, sys.executable, here, "--serve", ports[ours], table, base / "nobody.sock")
+        for _ in range(processes):
+            start(stack, sys.executable, here, "--serve", ports[ours], table, base / "nobody.sock")
     for port in ports.values():
         wait_for(port)
     script = WRK.format(key=KEY, body=json.dumps(QUESTION))
@@ -200,6 +203,7 @@ async def serve(port, table, control):
         pepper=PEPPER,
         host="127.0.0.1",
         port=int(port),
+        reuse_port=True,
         table_path=Path(table),
         trust_localhost=False,
         metrics_port=None,

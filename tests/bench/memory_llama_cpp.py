@@ -1,11 +1,12 @@
 """What we say llama.cpp takes against what it takes.
 
-    PYTHONPATH=src python tests/bench/memory_llama_cpp.py MODEL.gguf [--full]
+    PYTHONPATH=src:tests python tests/bench/memory_llama_cpp.py MODEL.gguf [--full]
 
-Starts the embedded engine as a worker would, reads its own report of buffers, sends a prompt that
-fills one ubatch and short ones to all slots at once, and reads the resident memory at its highest
-(the cache is touched whole at load). Prints one line per setting, ours/theirs; `--full` tries the
-whole grid. Linux only (reads /proc). Sizes in MiB.
+Starts the embedded engine as a worker would, also with a model that drafts (the same file again)
+and an adapter (of zeros) beside the model, reads its own report of buffers, sends a prompt that
+fills one ubatch (the whole slot without flash attention) and short ones to all slots at once, and
+reads the resident memory at its highest (the cache is touched whole at load). Prints one line per
+setting, ours/theirs; `--full` tries the whole grid. Linux only (reads /proc). Sizes in MiB.
 """
 
 import argparse
@@ -18,15 +19,19 @@ import threading
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
 from aimindserve.backends.llama_cpp import PLUGIN, _fields, _settings
-from aimindserve.core.facts import ModelRef, Options, SourceName
+from aimindserve.core.facts import CompanionKind, ModelRef, Options, SourceName
 from aimindserve.core.launch import Assignment, LaunchContext
 from aimindserve.core.placement import Placement, Rank
-from aimindserve.formats import llama_cpp_memory as memory
-from aimindserve.formats.gguf import read_facts
+from aimindserve.formats.llama_cpp.cache import kv_cache
+from aimindserve.formats.llama_cpp.compute import compute_buffer
+from aimindserve.formats.llama_cpp.memory import _drafting, _drafts, on_host
+from aimindserve.worker import gguf_model
+from unit.formats import gguf_files
 
 MIB = 1024**2
 PORT = 40990
@@ -40,12 +45,21 @@ SOME = (
     "--ctx-size=4096 --parallel=1 --ubatch-size=1024",
     "--ctx-size=4096 --parallel=1 --mmap",
     "--ctx-size=512 --parallel=1 --embedding --pooling=mean --ubatch-size=512",
+    "--ctx-size=4096 --parallel=4 --lora=adapter.gguf",
+    "--ctx-size=4096 --parallel=4 --model-draft=draft.gguf",
+    "--ctx-size=8192 --parallel=2 -md draft.gguf -ctkd q8_0 -ctvd q8_0",
 )
 
 
 def grid():
     contexts, slots = (512, 2048, 8192), (1, 2, 4, 8)
-    kinds = ("", " --cache-type-k=q8_0 --cache-type-v=q8_0", " --flash-attn=off")
+    kinds = (
+        "",
+        " --cache-type-k=q8_0 --cache-type-v=q8_0",
+        " --cache-type-k=q4_0 --cache-type-v=q4_0",
+        " --flash-attn=off",
+        " --flash-attn=off --cache-type-k=q8_0",
+    )
     return [
         f"--ctx-size={context} --parallel={count}{kind}"
         for context, count, kind in product(contexts, slots, kinds)
@@ -57,28 +71,49 @@ def main():
     parser.add_argument("model", type=Path)
     parser.add_argument("--full", action="store_true")
     arguments = parser.parse_args()
-    with arguments.model.open("rb") as file:
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model.gguf"
+        for name in (model.name, "draft.gguf"):
+            (Path(folder) / name).symlink_to(arguments.model.resolve())
+        facts = gguf_model.facts(gguf_model.listing(str(model)))
+        adapter(Path(folder) / "adapter.gguf", facts)
+        facts = gguf_model.facts(gguf_model.listing(str(model)))
+        kind = f"{facts.architecture}, {facts.quantization}, {facts.layer_count} layers"
+        print(f"{facts.name}: {kind}")
+        print(f"{'':66} {'weights':>15} {'KV':>15} {'compute':>15} {'RSS total':>15}   error")
+        for line in grid() if arguments.full else SOME:
+            show(line, facts, model)
 
-        def read(offset, length):
-            file.seek(offset)
-            return file.read(length)
 
-        facts = read_facts(read, arguments.model.stat().st_size)
-    print(f"{facts.name}: {facts.architecture}, {facts.quantization}, {facts.layer_count} layers")
-    print(f"{'':66} {'weights':>15} {'KV':>15} {'compute':>15} {'RSS total':>15}   error")
-    for line in grid() if arguments.full else SOME:
-        show(line, facts, arguments.model)
+def adapter(path, facts):
+    """An adapter of rank 64 for the queries of all layers, of zeros: it changes no answer."""
+    width = facts.head_count * facts.key_length
+    halves = [
+        (f"blk.{layer}.attn_q.weight.lora_{half}", shape, "F16")
+        for layer in range(facts.layer_count)
+        for half, shape in (("a", (facts.embedding_length, 64)), ("b", (64, width)))
+    ]
+    metadata = {
+        "general.architecture": facts.architecture,
+        "general.type": "adapter",
+        "adapter.type": "lora",
+        "adapter.lora.alpha": 16.0,
+    }
+    gguf_files.sparse(path, metadata, halves)
 
 
 def show(line, facts, model):
     options = Options(parameters=(*line.split(), "--verbosity=4"))
     shape = next(s for s in PLUGIN.shapes(facts, options) if not s.requirement.device_types)
     settings = _settings(facts, _fields((*shape.parameters, *options.parameters)), ())
-    need = memory.need(facts, settings).ram
+    facts = PLUGIN.loads(facts, options)
+    need = on_host(facts, settings)
+    every = [(facts, settings), *((draft, _drafting(settings)) for draft in _drafts(facts))]
     predicted = (
-        need.weights,
-        memory.kv_cache(facts, settings),
-        memory.compute_buffer(facts, settings),
+        sum(on_host(replace(each, companions=()), own).weights for each, own in every)
+        + sum(each.size_bytes for each in facts.beside(CompanionKind.ADAPTER)),
+        sum(kv_cache(each, own) for each, own in every),
+        sum(compute_buffer(each, own) for each, own in every),
         need.total,
     )
     log, rss = measure(options, shape, facts, model)
@@ -86,9 +121,9 @@ def show(line, facts, model):
         print(f"{line[:66]:66} the engine did not start:\n{log[-800:]}")
         return
     measured = (
-        reported(log, "model"),
+        reported(log, "model") + reported(log, "LoRA"),
         reported(log, "KV") + reported(log, "RS"),
-        reported(log, "compute"),
+        last_reported(log, "compute", len(every)),
         rss,
     )
     pairs = " ".join(
@@ -101,6 +136,12 @@ def show(line, facts, model):
 
 def reported(log, what):
     return sum(float(size) for size in re.findall(rf"{what} buffer size = +([\d.]+)", log)) * MIB
+
+
+def last_reported(log, what, models):
+    """A graph is planned anew once adapters are there: the last plan of each model counts."""
+    sizes = re.findall(rf"{what} buffer size = +([\d.]+)", log)
+    return sum(float(size) for size in (sizes if models > 1 else sizes[-1:])) * MIB
 
 
 def measure(options, shape, facts, model):
@@ -148,9 +189,11 @@ def wait_ready(process):
 
 
 def load(slot, slots, fields):
-    """A prompt of one ubatch, and a short one in every other slot, all at once."""
+    """A prompt of one ubatch, and a short one in every other slot, all at once. Without flash
+    attention the scores of a step grow with what is in the cache: there the prompt fills it."""
     embeds = bool(fields.get("embedding"))
-    most = min(slot, fields["n_ubatch"]) - 16
+    flash = "DISABLED" not in str(fields.get("flash_attn_type"))
+    most = (min(slot, fields["n_ubatch"]) if flash else slot) - 16
     path = "/v1/embeddings" if embeds else "/v1/completions"
     threads = []
     for number in range(slots):

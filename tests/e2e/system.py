@@ -62,10 +62,10 @@ def command_line(process: psutil.Process) -> str:
 class System:
     """One running `aimindserve start` on its own data directory."""
 
-    def __init__(self, data_dir: Path, **flags: str) -> None:
+    def __init__(self, data_dir: Path, *, scheme: str = "http", **flags: str) -> None:
         self.data_dir = data_dir
         self.port, worker, metrics, server_metrics = free_ports(4)
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
         self.flags = {
             "data-dir": str(data_dir),
             "port": str(self.port),
@@ -222,9 +222,9 @@ def clean_env() -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def running(data_dir: Path, **flags: str) -> Iterator[System]:
+def running(data_dir: Path, *, scheme: str = "http", **flags: str) -> Iterator[System]:
     """A system that is gone, whatever happens, when the block ends."""
-    system = System(data_dir, **flags)
+    system = System(data_dir, scheme=scheme, **flags)
     try:
         system.start()
         yield system

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -120,6 +121,32 @@ def test_the_demo_shows_a_cluster_and_leaves_nothing(tmp_path):
             return [item["status"]["phase"] for item in items] == ["ready"] * 5
 
         eventually(joined, within_s=30, what="five workers")
+
+        def answered() -> dict | None:
+            body = {
+                "model": "smollm2-edge",
+                "messages": [{"role": "user", "content": "Hello lighthouse"}],
+            }
+            request = urllib.request.Request(
+                f"http://127.0.0.1:{port}/v1/chat/completions",
+                data=json.dumps(body).encode(),
+                headers={"content-type": "application/json"},
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:
+                    return json.load(answer)
+            except urllib.error.HTTPError as error:
+                error.close()  # not ready yet; whoever keeps it open keeps its socket
+                return None
+
+        told = eventually(answered, within_s=60, what="a simulated engine answers")
+        assert told["model"] == "smollm2-edge"
+        assert "Hello lighthouse" in told["choices"][0]["message"]["content"]
+        with urllib.request.urlopen(
+            f"http://127.0.0.1:{port}/api/v1/events?kind=worker", timeout=5
+        ) as answer:
+            codes = {each["code"] for each in json.load(answer)["items"]}
+        assert "joined" in codes
         folder = re.search(r"password in (\S+)/initial_admin_password", demo.said())
         assert folder is not None
         assert demo.interrupt() == (0, [])

