@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aimindserve.cli._invocation import Invocation
 from aimindserve.cli._text import reason_text
 from aimindserve.client.objects import Document
+from aimindserve.kit.units import format_bytes
 
 SHOWN = 12
 FIXES_SHOWN = 3
+LEVELS = ("device", "worker", "combination", "ram")
 SUMMARIES = frozenset({"no_fit"})
 """Reasons that only sum up others; their fix is to look at those."""
 
@@ -30,6 +33,21 @@ def more(decision: Document) -> list[str]:
     """A line for the refusals that are not shown."""
     hidden = int(decision.get("refused_total") or 0) - SHOWN
     return [f"… +{hidden}"] if hidden > 0 else []
+
+
+def near(here: Invocation, told: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The places that miss least, one line for each level; a worker that only stands for its device
+    is not told again."""
+    lines: list[str] = []
+    seen: set[str] = set()
+    for level in LEVELS:
+        each = told.get(level)
+        if each is None or each["name"] in seen:
+            continue
+        seen.add(each["name"])
+        sizes = {key: format_bytes(each[f"{key}_bytes"]) for key in ("missing", "need")}
+        lines.append(here.text(f"near_{level}", name=each["name"], shape=each["shape"], **sizes))
+    return [f"{here.text('nearest')}:", *(f"  {line}" for line in lines)] if lines else []
 
 
 def fixes(reason: Mapping[str, Any], decision: Document, language: str) -> list[str]:

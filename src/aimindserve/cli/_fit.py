@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aimindserve.cli._decision import near
 from aimindserve.cli._invocation import Invocation
 from aimindserve.cli._output import aligned
 from aimindserve.cli._text import TEXTS, reason_text
@@ -28,6 +29,8 @@ def told(here: Invocation, answer: Document) -> list[str]:
     refused = answer.get("refused") or ()
     if refused:
         lines += ["", f"{here.text('why_not')}:", *_refused(here, refused, answer)]
+    nearest = near(here, answer.get("nearest") or {})
+    lines += ["", *nearest] if nearest else []
     helps = changes(here, answer.get("alternatives") or ())
     if helps:
         lines += ["", f"{here.text('would_help')}:", *helps]

@@ -145,6 +145,23 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "why_not": ("Why not elsewhere", "为什么不是其他节点"),
     "fix": ("Try", "建议"),
+    "nearest": ("Least is missing", "最接近的位置"),
+    "near_device": (
+        "one device: {name} lacks {missing} of {need}  ({shape})",
+        "单个设备：{name} 缺 {missing}，共需 {need}（{shape}）",
+    ),
+    "near_worker": (
+        "one worker: {name} lacks {missing} of {need}  ({shape})",
+        "单个工作节点：{name} 缺 {missing}，共需 {need}（{shape}）",
+    ),
+    "near_combination": (
+        "several workers: {name} lack {missing} of {need}  ({shape})",
+        "多个工作节点：{name} 共缺 {missing}，共需 {need}（{shape}）",
+    ),
+    "near_ram": (
+        "memory: {name} lacks {missing} of {need}  ({shape})",
+        "内存：{name} 缺 {missing}，共需 {need}（{shape}）",
+    ),
     "would_help": ("It would fit", "以下更改可使其运行"),
     "fit_fits": ("It fits.", "可以运行。"),
     "fit_tight": ("It fits, and only just.", "可以运行，但余量很小。"),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimindserve.cli._columns import at
-from aimindserve.cli._decision import SHOWN, fixes, more, refused
+from aimindserve.cli._decision import SHOWN, fixes, more, near, refused
 from aimindserve.cli._find import find_either, instances_of
 from aimindserve.cli._fit import changes
 from aimindserve.cli._invocation import Invocation, client_command
@@ -74,6 +74,8 @@ def told(here: Invocation, document: Document) -> list[str]:
     if rows:
         table = [*aligned(rows).splitlines(), *more(decision)]
         lines += ["", f"{here.text('why_not')}:", *(f"  {line}" for line in table)]
+    nearest = near(here, decision.get("nearest") or {})
+    lines += ["", *nearest] if nearest else []
     helps = changes(here, decision.get("changes") or ())
     if helps:
         lines += ["", f"{here.text('would_help')}:", *helps]

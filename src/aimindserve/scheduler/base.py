@@ -8,13 +8,15 @@ Pure: no clock, no randomness, no I/O; the same bytes from the same snapshot in 
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from aimindserve.core.device import NOTHING_RESERVED, Device, Reserved
 from aimindserve.core.ids import DeviceId, WorkerName
 from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +147,14 @@ class Judgements(Protocol):
 
     def score(self, position: int) -> float | None:
         """Of the worker at `position`; None where it is refused."""
+        ...
+
+    def passing_but(self, name: str) -> Sequence[tuple[Shape, Sequence[WorkerView]]]:
+        """Per shape the workers that no filter refuses, or only the one called `name`."""
+        ...
+
+    def once(self, key: str, work: Callable[[], T]) -> T:
+        """`work`, which follows from the ask and the workers: done once for all asks alike."""
         ...
 
     def parts(self, position: int) -> Mapping[str, float]:

@@ -44,7 +44,7 @@ def candidate(judge: Judge, sheet: Sheet, ask: Ask) -> Packed | None:
 def _remote(judge: Judge, sheet: Sheet, ask: Ask) -> Packed | None:
     """With devices of other workers: these need nothing of the model's files, but room for a
     process."""
-    mains = [judge.world.now[position] for position in sheet.passing_but("memory", judge.world)]
+    mains = sheet.passing_but("memory", judge.world.now)
     if not mains:
         return None
     others = _hosts(judge, sheet.shape, ask)

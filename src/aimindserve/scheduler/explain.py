@@ -12,24 +12,13 @@ from aimindserve.core.ids import WorkerName
 from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
-from aimindserve.scheduler.base import Ask, Decision, Refusal, WorkerView
-from aimindserve.scheduler.nearest import device_answers, nearest
+from aimindserve.scheduler.base import Decision, WorkerView
+from aimindserve.scheduler.device_answers import device_answers
+from aimindserve.scheduler.nearest import Candidate, nearest
 
 CANDIDATES_SHOWN = 20
 REFUSED_SHOWN = 50
 DEVICES_SHOWN = 64
-
-Objections = tuple[tuple[WorkerName, Reason], ...]
-"""Every worker with everything that speaks against it, sorted by worker."""
-
-
-def refuse(ask: Ask, workers: int, objections: Objections) -> Refusal:
-    """The refusal of an ask that none of `workers` workers can take."""
-    if not workers:
-        return Refusal(Reason("no_worker"))
-    if not ask.shapes:
-        return Refusal(_sum(ask, workers, {}))
-    return Refusal(_summary(ask, workers, objections), objections)
 
 
 def record(decision: Decision) -> dict[str, Any]:
@@ -71,10 +60,30 @@ def record(decision: Decision) -> dict[str, Any]:
         "devices": _devices(
             decision, {name: workers[name] for name, _ in refused if name in workers}
         ),
-        "nearest": {} if decision.placement is not None else nearest(ask, [*workers.values()]),
+        "nearest": _nearest(decision) if decision.placement is None else {},
         "choice": None if decision.placement is None else _placement(decision.placement),
         "refusal": None if refusal is None else _reason(refusal.summary),
     }
+
+
+def _nearest(decision: Decision) -> dict[str, Any]:
+    judged = decision.judged
+
+    def work() -> dict[str, Any]:
+        others = [each for each in judged.workers if each.ready and not each.cordoned]
+        found = judged.passing_but("memory")
+        least = {_level(shape): (shape, passing) for shape, passing in found}
+        return nearest(decision.ask, [Candidate(*each, others) for each in least.values()])
+
+    return judged.once("nearest", work)
+
+
+def _level(shape: Shape) -> tuple[object, ...]:
+    """Of shapes that are alike in this, the last one needs least."""
+    if shape.layers is not None:
+        return "layers", shape.layers.least == len(shape.layers.device), shape.requirement
+    counts = {len(rank.devices) for rank in shape.ranks}
+    return shape.across, len(shape.ranks), max(counts, default=0), shape.requirement
 
 
 def _parts(decision: Decision, position: int) -> dict[str, float]:
@@ -97,42 +106,6 @@ def _devices(decision: Decision, refused: Mapping[str, WorkerView]) -> list[dict
         if len(shown) >= DEVICES_SHOWN:
             break
     return shown[:DEVICES_SHOWN]
-
-
-def _summary(ask: Ask, workers: int, objections: Objections) -> Reason:
-    if workers == 1 and len(objections) == 1:
-        return objections[0][1]
-    largest = _largest_free(objections)
-    if largest is None:
-        closest = {}
-    else:
-        name, reason = largest
-        need, free = reason.params["need_bytes"], reason.params["free_bytes"]
-        closest = {"closest": name, "need_bytes": need, "free_bytes": free}
-    return _sum(ask, workers, Counter(reason.code for _, reason in objections), closest)
-
-
-def _sum(
-    ask: Ask, workers: int, counts: Mapping[str, int], closest: Mapping[str, Any] | None = None
-) -> Reason:
-    """The reason that stands for many; `core.tally` puts its numbers into words."""
-    params = {"name": ask.instance, "workers": workers, "counts": dict(sorted(counts.items()))}
-    return Reason("no_fit", params | dict(closest or {}))
-
-
-def _largest_free(reasons: Sequence[tuple[str, Reason]]) -> tuple[str, Reason] | None:
-    """Where least is missing, among workers that memory alone speaks against."""
-    alone = Counter(name for name, _ in reasons)
-    short = [
-        (name, reason)
-        for name, reason in reasons
-        if "need_bytes" in reason.params and alone[name] == 1
-    ]
-    return min(
-        short,
-        key=lambda item: (item[1].params["need_bytes"] - item[1].params["free_bytes"], item[0]),
-        default=None,
-    )
 
 
 def _shape(shape: Shape) -> dict[str, Any]:

@@ -7,10 +7,10 @@ worked out when somebody looks at them: most never are.
 """
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
@@ -24,11 +24,12 @@ from aimindserve.scheduler.base import (
     Screen,
     WorkerView,
 )
-from aimindserve.scheduler.explain import refuse
 from aimindserve.scheduler.memo import Steady, kept, token
 from aimindserve.scheduler.pack import way
+from aimindserve.scheduler.refusals import refuse
 from aimindserve.scheduler.world import World
 
+T = TypeVar("T")
 Test = tuple[Filter, Screen]
 
 
@@ -178,14 +179,13 @@ class Sheet:
         ]
         return [position for _, position in sorted(scored)]
 
-    def passing_but(self, name: str, world: World) -> list[int]:
-        """Positions of all workers that no filter refuses, or only the one called `name`."""
-        tests = [test for each, test in self._tests if each.name != name]
-        return [
-            position
-            for position in self._standing.positions
-            if all(test(world.now[position]) for test in tests)
-        ]
+    def passing_but(self, name: str, workers: Sequence[WorkerView]) -> list[WorkerView]:
+        """Those of all `workers` that no filter refuses, or only the one called `name`."""
+        found = [workers[position] for position in self._standing.positions]
+        for each, test in self._tests:
+            if each.name != name:
+                found = [worker for worker in found if test(worker)]
+        return found
 
     def refusing_all(self, world: World) -> list[list[Filter]]:
         """The filters that refuse each worker as it is now."""
@@ -272,6 +272,7 @@ class Kind:
         self._against: list[_Against] = []
         self._refusal: Refusal | None = None
         self._moment = 0
+        self._once: dict[str, tuple[int, Any]] = {}
 
     def refusal(self, ask: Ask, moment: int) -> Refusal:
         """Why no worker would do at `moment`."""
@@ -287,6 +288,13 @@ class Kind:
         if self._refusal is None:
             self._refusal = refuse(ask, len(world.now), self._flat())
         return _named(self._refusal, ask.instance)
+
+    def once(self, key: str, moment: int, work: Callable[[], T]) -> T:
+        """`work`, whose result is kept until something else is asked for or has changed."""
+        known = self._once.get(key)
+        if known is None or known[0] != moment:
+            known = self._once[key] = (moment, work())
+        return known[1]
 
     def _flat(self) -> Objections:
         could = Counter(id(each.sheet) for each in self._against if not each.reasons)
@@ -364,6 +372,13 @@ class Judged:
         if self._refusal is None:
             self._refusal = self._kind.refusal(self._ask, self._moment)
         return self._refusal
+
+    def passing_but(self, name: str) -> Sequence[tuple[Shape, Sequence[WorkerView]]]:
+        workers = self.workers
+        return [(sheet.shape, sheet.passing_but(name, workers)) for sheet in self._kind.sheets]
+
+    def once(self, key: str, work: Callable[[], T]) -> T:
+        return self._kind.once(key, self._moment, work)
 
     def score(self, position: int) -> float | None:
         return self._scores[position]

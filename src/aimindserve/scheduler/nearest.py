@@ -1,122 +1,384 @@
-"""How close an ask came: each device's answer, and the device, the worker and all workers together
-that miss least. Only numbers; made for people who look at a decision, never while one is made.
+"""How close a refused ask came: the device, the worker and the workers together that miss least.
 
-What is said of one device holds for that device alone: it may be large enough by itself and still
-be refused because too few others are.
+Told of places that nothing but memory speaks against. What is said to be missing is true: with that
+much more free there, and nothing else changed, the scheduler places the ask; each was tried on it.
+
+    device        one that would hold all of it
+    worker        its devices and its RAM
+    combination   several workers, for what can span them
+    ram           where no shape could take a device
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from heapq import nsmallest
+from itertools import groupby
+from typing import Any, NamedTuple
 
-from aimindserve.core.device import Device
+from aimindserve.core.device import Need
+from aimindserve.core.placement import Placement
 from aimindserve.core.shape import Shape
-from aimindserve.scheduler.base import Ask, WorkerView
-from aimindserve.scheduler.room import rule, unfit
+from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
+from aimindserve.scheduler.pack import way
+from aimindserve.scheduler.packing.layers import Model
+from aimindserve.scheduler.plan import plan
+from aimindserve.scheduler.room import Pool, pools, rule
+
+TRIED = 3
+"""Of each level so many are tried on the scheduler: those that seem to miss least."""
+SPREAD_MAX = 16
+"""Workers that are looked at for a cut over several of them."""
+PRECISION = 20
+"""A search ends within one part in 2 to the power of this; never below the truth."""
+Missing = Mapping[str, int]
+"""What would have to be free in addition: device id, or `<worker>:ram` -> bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
-    """The device memory of a shape. Bytes."""
+class Candidate:
+    """A shape, and the workers that nothing but memory speaks against."""
 
-    each: int
-    """The least that one device must have free."""
+    shape: Shape
+    workers: Sequence[WorkerView]
+    others: Sequence[WorkerView] = ()
+    """Workers that could lend it devices, with what they have of the model or without."""
+
+
+class _Missed(NamedTuple):
+    """What workers, each with the devices that are meant, miss."""
+
+    workers: tuple[WorkerView, ...]
+    missing: Missing
+
+
+class _Wish(NamedTuple):
+    """What a shape needs, worked out once. Bytes."""
+
+    needs: tuple[int, ...]
+    """Of its devices, the largest first; none for a cut between layers."""
+    ram: int
     whole: int
-    """Of all devices together."""
-    fraction: float
+    """Of all devices together; of a cut, what must be on devices of it."""
 
 
-def device_answers(ask: Ask, shape: Shape, worker: WorkerView) -> list[dict[str, Any]]:
-    """For every device of `worker`: what it has free, what one device needs, and the code of what
-    speaks against it; null when nothing does."""
-    wish = _wish(shape)
-    return [
-        {
-            "device": device.id,
-            "code": _against(ask, shape, wish, worker, device),
-            "free_bytes": worker.device_free_bytes.get(device.id, 0),
-            "need_bytes": _needed(wish, device),
-            "missing_bytes": max(
-                _needed(wish, device) - worker.device_free_bytes.get(device.id, 0), 0
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """A place that may be the nearest."""
+
+    shape: Shape
+    workers: tuple[WorkerView, ...]
+    size: int
+    """What it seems to miss, in bytes."""
+    work: "Callable[[], _Missed | None]"
+    """What it truly misses; None when more memory would not help."""
+
+    @property
+    def order(self) -> tuple[int, str]:
+        return self.size, self.workers[0].name
+
+
+def nearest(ask: Ask, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    """What misses least, by level; levels that no shape can use are left out."""
+    levels: dict[str, Iterator[_Guess]] = {
+        "device": _devices(ask, candidates),
+        "worker": _workers(ask, candidates),
+        "combination": _combinations(ask, candidates),
+    }
+    told = {name: _best(ask, guesses) for name, guesses in levels.items()}
+    if not any(told.values()):
+        told["ram"] = _best(ask, _rams(candidates))
+    return {name: each for name, each in told.items() if each is not None}
+
+
+def granted(worker: WorkerView, missing: Missing) -> WorkerView:
+    """The worker with so much more free. Where a device's memory is the host's, so is the rest."""
+    free = dict(worker.device_free_bytes)
+    ram = worker.ram_free_bytes + missing.get(_ram(worker), 0)
+    for device in worker.devices:
+        more = missing.get(device.id, 0)
+        free[device.id] = free.get(device.id, 0) + more
+        ram += more if device.unified_memory else 0
+    return replace(worker, device_free_bytes=free, ram_free_bytes=ram)
+
+
+def _best(ask: Ask, guesses: Iterator[_Guess]) -> dict[str, Any] | None:
+    """The least of those that the scheduler agrees to."""
+    found: list[tuple[int, str, dict[str, Any]]] = []
+    for guess in nsmallest(TRIED, guesses, key=lambda each: each.order):
+        missed = guess.work()
+        placement = None if missed is None else _try(ask, guess.shape, *missed)
+        if missed is not None and placement is not None:
+            told = _told(guess.shape, *missed, placement)
+            found.append((told["missing_bytes"], told["name"], told))
+    return min(found, key=lambda each: each[:2])[2] if found else None
+
+
+def _try(
+    ask: Ask, shape: Shape, workers: Sequence[WorkerView], missing: Missing
+) -> Placement | None:
+    given = tuple(granted(worker, missing) for worker in workers)
+    return plan(Snapshot(0, given), [replace(ask, shapes=(shape,))]).placements.get(ask.instance)
+
+
+def _told(
+    shape: Shape, workers: Sequence[WorkerView], missing: Missing, placement: Placement
+) -> dict[str, Any]:
+    """In numbers: what the places it would use must hold, have free, and miss."""
+    homes = {worker.name: worker for worker in workers}
+    used: dict[str, tuple[int, int]] = {}
+    for rank in placement.ranks:
+        home = homes[rank.worker]
+        for claim in rank.claims:
+            free = home.device_free_bytes.get(claim.device, 0)
+            used[claim.device] = (claim.memory_bytes, free)
+        if not rank.claims or _ram(home) in missing:
+            used[_ram(home)] = (rank.ram.total, home.ram_free_bytes)
+    names = list(dict.fromkeys(rank.worker for rank in placement.ranks))
+    return {
+        "name": next(iter(used)) if len(used) == 1 else ", ".join(names),
+        "workers": names,
+        "shape": shape.label,
+        "need_bytes": sum(need for need, _ in used.values()),
+        "free_bytes": sum(free for _, free in used.values()),
+        "missing_bytes": sum(missing.values()),
+        "missing": dict(sorted(missing.items())),
+    }
+
+
+def _devices(ask: Ask, candidates: Sequence[Candidate]) -> Iterator[_Guess]:
+    """One device of a worker, as if it had no other."""
+    for each in candidates:
+        shape = each.shape
+        if not _takes_devices(shape) or shape.across or way(ask, shape).count > 1:
+            continue
+        wish = _wish(shape)
+        for worker in each.workers:
+            for pool in _pools(ask, shape, worker):
+                size = max(wish.whole - pool.most[0], 0) + max(wish.ram - worker.ram_free_bytes, 0)
+                yield _Guess(shape, (worker,), size, partial(_of_one, ask, shape, worker, pool))
+
+
+def _of_one(ask: Ask, shape: Shape, worker: WorkerView, pool: Pool) -> _Missed | None:
+    emptiest = pool.devices[pool.order[0]]
+    alone = replace(worker, devices=(emptiest,))
+    guess = next(_on_worker(ask, shape, _wish(shape), alone), None)
+    return None if guess is None else guess.work()
+
+
+def _workers(ask: Ask, candidates: Sequence[Candidate]) -> Iterator[_Guess]:
+    for each in candidates:
+        if _takes_devices(each.shape) and not each.shape.across:
+            wish = _wish(each.shape)
+            for worker in each.workers:
+                yield from _on_worker(ask, each.shape, wish, worker)
+
+
+def _combinations(ask: Ask, candidates: Sequence[Candidate]) -> Iterator[_Guess]:
+    for each in candidates:
+        if each.shape.across:
+            yield from _across(ask, each)
+        elif each.shape.layers is not None and each.shape.layers.remote_max:
+            yield from _spread(ask, each)
+
+
+def _rams(candidates: Sequence[Candidate]) -> Iterator[_Guess]:
+    for each in candidates:
+        if _takes_devices(each.shape) or each.shape.across:
+            continue
+        need = sum(rank.ram.total for rank in each.shape.ranks)
+        for worker in each.workers:
+            more = need - worker.ram_free_bytes
+            if more > 0:
+                yield _known(each.shape, (worker,), {_ram(worker): more})
+
+
+def _on_worker(ask: Ask, shape: Shape, wish: _Wish, worker: WorkerView) -> Iterator[_Guess]:
+    for pool in _pools(ask, shape, worker):
+        if shape.layers is not None:
+            size = max(wish.whole - sum(pool.most), 0)
+            yield _Guess(shape, (worker,), size, partial(_of_pool, ask, shape, worker, pool))
+        elif len(pool.devices) >= len(wish.needs):
+            missing = _paired(shape, wish, worker, pool)
+            work = partial(_trimmed, ask, shape, wish, worker, missing)
+            yield _Guess(shape, (worker,), sum(missing.values()), work)
+
+
+def _of_pool(ask: Ask, shape: Shape, worker: WorkerView, pool: Pool) -> _Missed | None:
+    return _raised(ask, shape, (replace(worker, devices=pool.devices),))
+
+
+def _paired(shape: Shape, wish: _Wish, worker: WorkerView, pool: Pool) -> dict[str, int]:
+    """Each need beside the device that misses least of it, the largest need first."""
+    missing: dict[str, int] = {}
+    left = list(pool.order)
+    shared = 0
+    for need in wish.needs:
+        at = 0
+        if not (pool.alike or not shape.device_fraction):
+            at = min(
+                range(len(left)),
+                key=lambda at: max(_wanted(shape, pool, left[at], need) - pool.free[left[at]], 0),
+            )
+        place = left.pop(at)
+        wanted = _wanted(shape, pool, place, need)
+        gap = max(wanted - pool.free[place], 0)
+        if gap:
+            missing[pool.devices[place].id] = gap
+        shared += wanted - gap if pool.unified else 0
+    more = wish.ram + shared - worker.ram_free_bytes
+    if more > 0:
+        missing[_ram(worker)] = more
+    return missing
+
+
+def _trimmed(ask: Ask, shape: Shape, wish: _Wish, worker: WorkerView, missing: Missing) -> _Missed:
+    """`missing`, less what another pairing would save: uneven needs on devices of unlike sizes, of
+    which the engine takes a share."""
+    homes = (worker,)
+    if not shape.device_fraction or len(set(wish.needs)) < 2:
+        return _Missed(homes, missing)
+    fits = way(ask, shape).fits
+    for place in list(missing) if fits(granted(worker, missing)) else ():
+        missing = _lowered(missing, place, lambda tried: fits(granted(worker, tried)))
+    return _Missed(homes, {place: size for place, size in missing.items() if size})
+
+
+def _wanted(shape: Shape, pool: Pool, place: int, need: int) -> int:
+    """What must be free there: engines that take a share of a device find no less."""
+    return max(need, int(pool.devices[place].memory_bytes * shape.device_fraction))
+
+
+def _across(ask: Ask, candidate: Candidate) -> Iterator[_Guess]:
+    """The workers that miss least of a rank each, of one Python and one type of device."""
+    shape = candidate.shape
+    kinds = {pool.type for worker in candidate.workers for pool in _pools(ask, shape, worker)}
+    by_python = sorted(candidate.workers, key=lambda worker: worker.python)
+    for _, together in groupby(by_python, key=lambda worker: worker.python):
+        group = list(together)
+        for kind in sorted(kinds):
+            chosen = _each_rank(ask, shape, group, kind)
+            if chosen is not None:
+                homes = tuple(worker for worker, _ in chosen)
+                missing = {place: size for _, each in chosen for place, size in each.items()}
+                yield _known(shape, homes, missing)
+
+
+def _each_rank(
+    ask: Ask, shape: Shape, group: Sequence[WorkerView], kind: str
+) -> list[tuple[WorkerView, Missing]] | None:
+    of_kind = replace(shape.requirement, device_types=(kind,))
+    answers: dict[Need, list[tuple[int, WorkerView, Missing]]] = {}
+    for need in dict.fromkeys(shape.ranks):
+        alone = replace(shape, ranks=(need,), requirement=of_kind, across=False)
+        wish = _wish(alone)
+        answers[need] = sorted(
+            (
+                (sum(missing.values()), worker, missing)
+                for worker in group
+                if _is_whole(ask, shape, need, worker)
+                for pool in _pools(ask, alone, worker)
+                if len(pool.devices) >= len(wish.needs)
+                for missing in (_paired(alone, wish, worker, pool),)
             ),
-        }
-        for device in worker.devices
+            key=lambda each: (each[0], each[1].name),
+        )
+    chosen: dict[str, tuple[WorkerView, Missing]] = {}
+    for need in sorted(shape.ranks, key=lambda each: -sum(part.total for part in each.devices)):
+        found = next((each for each in answers[need] if each[1].name not in chosen), None)
+        if found is None:
+            return None
+        chosen[found[1].name] = found[1:]
+    return list(chosen.values())
+
+
+def _is_whole(ask: Ask, shape: Shape, need: Need, worker: WorkerView) -> bool:
+    if not shape.whole_workers or ask.device_ids:
+        return True
+    kinds = rule(ask, shape).types
+    return len(need.devices) == sum(not kinds or each.type in kinds for each in worker.devices)
+
+
+def _spread(ask: Ask, candidate: Candidate) -> Iterator[_Guess]:
+    """The worker with most room, and the others that could lend it the most."""
+    shape = candidate.shape
+
+    def room(worker: WorkerView) -> tuple[int, str]:
+        found = _pools(ask, shape, worker)
+        return -max((sum(pool.free) for pool in found), default=0), worker.name
+
+    usable = [each for each in candidate.workers if each.ram_free_bytes >= shape.ranks[0].ram.total]
+    for main in nsmallest(1, usable, key=room):
+        others = [each for each in candidate.others if each.name != main.name]
+        lend = nsmallest(SPREAD_MAX - 1, (w for w in others if _pools(ask, shape, w)), key=room)
+        if lend:
+            homes = (main, *lend)
+            yield _Guess(shape, homes, 0, partial(_raised, ask, shape, homes))
+
+
+def _raised(ask: Ask, shape: Shape, workers: tuple[WorkerView, ...]) -> _Missed | None:
+    """What a cut between layers misses: devices are emptied, the emptiest first, until it fits;
+    then no more is emptied than that takes."""
+
+    def fits(missing: Missing) -> bool:
+        if len(workers) == 1:
+            return way(ask, shape).fits(granted(workers[0], missing))
+        return _try(ask, shape, workers, missing) is not None
+
+    host = [parts.total for parts in shape.layers.host] if shape.layers is not None else []
+    missing = {_ram(workers[0]): shape.ranks[0].ram.total + sum(host)}
+    spots = [
+        (pool.free[place], pool.devices[place])
+        for worker in workers
+        for pool in _pools(ask, shape, worker)
+        for place in pool.order
     ]
+    spots.sort(key=lambda spot: (-spot[0], spot[1].id))
+    for free, device in spots:
+        if fits(missing):
+            break
+        missing[device.id] = max(device.memory_bytes - free, 0)
+    if spots and shape.layers is not None and not fits(missing):  # larger than all of it
+        missing[spots[0][1].id] += Model(shape.layers).total(1)
+    if not fits(missing):
+        return None
+    for place in reversed(missing):
+        missing = _lowered(missing, place, fits)
+    return _Missed(workers, {place: size for place, size in missing.items() if size})
 
 
-def nearest(ask: Ask, workers: Sequence[WorkerView]) -> dict[str, Any]:
-    """What comes closest to the shape that needs least of its kind: `device` (one that would hold
-    all of it), `worker` (its devices together), `cluster` (all of them), or `ram` where no shape
-    takes a device. Empty without a worker that may be used."""
-    with_devices = [shape for shape in ask.shapes if _wish(shape).whole]
-    usable = [worker for worker in workers if worker.ready and not worker.cordoned]
-    if not usable or not ask.shapes:
-        return {}
-    if not with_devices:
-        need = min(sum(rank.ram.total for rank in shape.ranks) for shape in ask.shapes)
-        best = max(usable, key=lambda worker: (worker.ram_free_bytes, worker.name))
-        return {"ram": _told(best.name, need, best.ram_free_bytes)}
-    shape = min(with_devices, key=lambda each: _wish(each).whole)
-    wish = _wish(shape)
-    kinds, chosen, failed = shape.requirement.device_types, ask.device_ids, ask.failures
-    largest: tuple[str, int] = ("", -1)
-    totals: dict[str, int] = {}
-    for worker in usable:
-        sizes = worker.device_free_bytes
-        allowed = [
-            (sizes.get(device.id, 0), device.id)
-            for device in worker.devices
-            if (not kinds or device.type in kinds)
-            and (not chosen or device.id in chosen)
-            and device.id not in failed
-        ]
-        if allowed:
-            totals[worker.name] = sum(size for size, _ in allowed)
-            most, device = max(allowed)
-            largest = (device, most) if most > largest[1] else largest
-    if not totals:
-        return {}
-    home = max(totals, key=lambda name: (totals[name], name))
-    return {
-        "device": _told(largest[0], wish.whole, largest[1]),
-        "worker": _told(home, wish.whole, totals[home]),
-        "cluster": _told(f"{len(totals)} workers", wish.whole, sum(totals.values())),
-    }
+def _lowered(missing: Missing, place: str, fits: Callable[[Missing], bool]) -> dict[str, int]:
+    """The same with no more at `place` than it takes."""
+    low, high = -1, missing[place]
+    grain = high >> PRECISION
+    while high - low > 1 + grain:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits({**missing, place: middle}) else (middle, high)
+    return {**missing, place: high}
 
 
-def _told(name: str, need: int, free: int) -> dict[str, Any]:
-    return {
-        "name": name,
-        "need_bytes": need,
-        "free_bytes": free,
-        "missing_bytes": max(need - free, 0),
-    }
+def _known(shape: Shape, workers: tuple[WorkerView, ...], missing: Missing) -> _Guess:
+    missed = _Missed(workers, missing)
+    return _Guess(shape, workers, sum(missing.values()), lambda: missed)
 
 
 def _wish(shape: Shape) -> _Wish:
-    if shape.layers is not None:
-        cut = shape.layers
-        whole = sum(parts.total for parts in cut.device)
-        overhead = cut.overhead.total + cut.overhead_last.total
-        least = sum(parts.total for parts in cut.device[-cut.least :]) if cut.least else 0
-        each = least if cut.devices_max == 1 else min(parts.total for parts in cut.device)
-        return _Wish(each + overhead, whole + overhead, 0.0)
-    sizes = [parts.total for rank in shape.ranks for parts in rank.devices]
-    return _Wish(min(sizes, default=0), sum(sizes), shape.device_fraction)
+    ram = sum(rank.ram.total for rank in shape.ranks)
+    if shape.layers is None:
+        needs = sorted((each.total for rank in shape.ranks for each in rank.devices), reverse=True)
+        return _Wish(tuple(needs), ram, sum(needs))
+    model = Model(shape.layers)
+    return _Wish((), ram, model.total(1) if model.full else model.smallest)
 
 
-def _needed(wish: _Wish, device: Device) -> int:
-    return max(wish.each, int(device.memory_bytes * wish.fraction))
+def _pools(ask: Ask, shape: Shape, worker: WorkerView) -> tuple[Pool, ...]:
+    """Devices that may be used, with or without room."""
+    return pools(worker, rule(ask, shape)._replace(fraction=0.0))
 
 
-def _against(ask: Ask, shape: Shape, wish: _Wish, worker: WorkerView, device: Device) -> str | None:
-    if unfit(device, rule(ask, shape)):
-        return "platform_unsupported"
-    if ask.device_ids and device.id not in ask.device_ids:
-        return "selector_empty"
-    failed: Mapping[str, Any] = ask.failures
-    if device.id in failed:
-        return failed[device.id].code
-    if worker.device_free_bytes.get(device.id, 0) < _needed(wish, device):
-        return "no_fit_vram"
-    return None
+def _takes_devices(shape: Shape) -> bool:
+    return shape.layers is not None or any(rank.devices for rank in shape.ranks)
+
+
+def _ram(worker: WorkerView) -> str:
+    return f"{worker.name}:ram"

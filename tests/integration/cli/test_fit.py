@@ -25,6 +25,7 @@ def test_what_does_not_fit_ends_with_six_and_says_what_would_help(served, capsys
     assert served.run("fit", PATH, *wide) == 6
     told = capsys.readouterr().out
     assert told.startswith("It does not fit.")
+    assert "Least is missing:\n  memory: gpu-01:ram lacks " in told
     assert "It would fit:" in told
     assert "Shorten the context from 1000000 to" in told
     assert served.run("fit", PATH, *wide, "-o", "json") == 6

@@ -12,6 +12,7 @@ from aimindserve.kit.units import GIB
 from aimindserve.resources.deployment import DeploymentSpec
 from aimindserve.scheduler.whatif import NewWorker, WhatIf
 from unit.controllers.world import FACTS, PATH, in_world
+from unit.formats.llama_facts import llama
 
 
 def spec(*words, path=PATH, **fields):
@@ -160,6 +161,70 @@ def test_who_waits_already_comes_first():
     in_world(test)
 
 
+def test_what_becomes_of_those_who_wait_is_told():
+    async def test(world):
+        await world.add_worker("a", devices=1)
+        await world.deploy("early", "--vram=90GiB")
+        await world.look()
+        (waiting,) = (await world.fits.answer(None))["waiting"]
+        assert waiting["instance"].startswith("early")
+        assert not waiting["placed"]
+        assert waiting["reason"]["code"] == "no_fit_vram"
+        h200 = NewWorker(ram_bytes=64 * GIB, device_memory_bytes=141 * GIB, devices=1)
+        told = await world.fits.answer(
+            None, what_if=WhatIf(workers_added=(replace(h200, labels={}),))
+        )
+        assert [each["worker"] for each in told["waiting"]] == ["new-1"]
+        assert told["verdict"] == "fits"
+
+    in_world(test)
+
+
+def test_a_chosen_device_with_too_little_left_is_told_as_overcommitted():
+    async def test(world):
+        await world.add_worker("a", devices=1)
+        await world.up("other", "--vram=60GiB")
+        chosen = spec("--vram=40GiB", gpu_selector={"gpu_ids": ["a:cuda:0"]})
+        made = await world.fits.answer(chosen)
+        assert made["verdict"] == "overcommitted"
+        assert [each["code"] for each in made["warnings"]] == ["overcommitted"]
+        assert made["placements"][0]["gpus"][0]["free_after"] < 0
+
+    in_world(test)
+
+
+def test_hardware_that_is_thought_of_has_as_much_as_when_it_is_really_there():
+    """A described worker keeps for its system what a real one of the same size keeps."""
+
+    async def test(world):
+        await world.add_worker("a", devices=2)
+        described = NewWorker(ram_bytes=64 * GIB, device_memory_bytes=80 * GIB, devices=2)
+        added = WhatIf(workers_lost=("a",), workers_added=(described,))
+        for need, fits in (("79GiB", True), ("79.5GiB", False)):
+            wish = spec(f"--vram={need}", "--devices=2")
+            there = await asking(world, wish)
+            thought = await world.fits.answer(wish, what_if=added)
+            assert [each["verdict"] != "no" for each in (there, thought)] == [fits, fits]
+
+    in_world(test)
+
+
+def test_a_shape_over_workers_that_is_not_started_yet_is_warned_of():
+    async def test(world):
+        for name in ("a", "b"):
+            await world.add_worker(name, devices=1)
+        wish = spec(
+            path="/models/llama", backend="vllm", backend_parameters=("--max-model-len=4096",),
+            distributed_inference_across_workers=True, cpu_offloading=False,
+        )  # fmt: skip
+        facts = llama(48, 8192, 28672, 64, 8, 128256)
+        made = await answered_while(world, world.fits.answer(wish), facts=facts)
+        assert made["verdict"] == "distributed"
+        assert "across_not_started" in {each["code"] for each in made["warnings"]}
+
+    in_world(test)
+
+
 def test_what_a_lost_worker_leaves_behind_is_placed_as_it_then_is():
     async def test(world):
         for name in ("a", "b", "c"):
@@ -280,6 +345,8 @@ def test_questions_about_nothing_that_exists_are_refused():
         await world.add_worker("a")
         with pytest.raises(InvalidError, match="no worker called z"):
             await world.fits.answer(None, what_if=WhatIf(workers_lost=("z",)))
+        with pytest.raises(InvalidError, match="no deployment called y"):
+            await world.fits.answer(None, what_if=WhatIf(deployments_removed=("y",)))
         for number in range(MODELS_MAX):
             world.inspections.ask(ModelRef(SourceName.LOCAL, path=f"/{number}.gguf"), {})
         with pytest.raises(UnavailableError, match="looked at already"):

@@ -3,13 +3,15 @@
 import json
 from dataclasses import replace
 
-from hypothesis import assume, given, settings
+from hypothesis import assume, event, given, settings
+from hypothesis import strategies as st
 
 from aimindserve.core.device import Device, MemoryParts, Need
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
 from aimindserve.scheduler import explain
 from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
+from aimindserve.scheduler.nearest import granted
 from aimindserve.scheduler.plan import plan
 from unit.scheduler import worlds
 
@@ -146,28 +148,109 @@ def test_what_is_said_to_be_missing_on_a_device_is_missing(snapshot, ask):
             assert bool(placed) == fits
 
 
-def test_the_nearest_device_worker_and_cluster_are_told_with_what_they_miss():
+def two_cards(name, *free_gib, ram_gib=64, python=""):
+    """A worker with one 80 GiB device for each of `free_gib`."""
     cards = tuple(
         Device(f"{name}:cuda:{at}", at, "cuda", "nvidia", "H100", 80 * GIB)
-        for name in ("a", "b")
-        for at in range(2)
+        for at in range(len(free_gib))
     )
-    workers = tuple(
-        replace(
-            worker(name, 64),
-            devices=tuple(each for each in cards if each.id.startswith(name)),
-            device_free_bytes={each.id: (20 + 10 * each.index) * GIB for each in cards},
-        )
-        for name in ("a", "b")
-    )
-    need = Need(devices=(MemoryParts(weights=50 * GIB),) * 2)
-    wish = Ask("big-1", "big", "p1", (Shape("2 devices", (need,)),))
-    near = explain.record(plan(Snapshot(1, workers), [wish]).decisions["big-1"])["nearest"]
-    assert near["device"] == {
-        "name": "a:cuda:1",
+    free = {card.id: size * GIB for card, size in zip(cards, free_gib, strict=True)}
+    return replace(worker(name, ram_gib), devices=cards, device_free_bytes=free, python=python)
+
+
+def near(workers, *shapes, **fields):
+    wish = Ask("big-1", "big", "p1", shapes, **fields)
+    made = plan(Snapshot(1, tuple(workers)), [wish]).decisions["big-1"]
+    return explain.record(made)["nearest"]
+
+
+def test_the_nearest_device_and_worker_are_told_with_what_they_miss():
+    one = Shape("1 device", (Need(devices=(MemoryParts(weights=100 * GIB),)),))
+    two = Shape("2 devices", (Need(devices=(MemoryParts(weights=50 * GIB),) * 2),))
+    told = near([two_cards("a", 20, 30), two_cards("b", 40, 30)], one, two)
+    assert told["device"] == {
+        "name": "b:cuda:0",
+        "workers": ["b"],
+        "shape": "1 device",
         "need_bytes": 100 * GIB,
-        "free_bytes": 30 * GIB,
-        "missing_bytes": 70 * GIB,
+        "free_bytes": 40 * GIB,
+        "missing_bytes": 60 * GIB,
+        "missing": {"b:cuda:0": 60 * GIB},
     }
-    assert (near["worker"]["name"], near["worker"]["missing_bytes"]) == ("b", 50 * GIB)
-    assert near["cluster"]["missing_bytes"] == 0
+    assert told["worker"] == {
+        "name": "b",
+        "workers": ["b"],
+        "shape": "2 devices",
+        "need_bytes": 100 * GIB,
+        "free_bytes": 70 * GIB,
+        "missing_bytes": 30 * GIB,
+        "missing": {"b:cuda:0": 10 * GIB, "b:cuda:1": 20 * GIB},
+    }
+    assert set(told) == {"device", "worker"}
+
+
+def test_a_worker_that_something_else_speaks_against_is_not_near():
+    cordoned = replace(two_cards("a", 79), cordoned=True)
+    shape = Shape("1 device", (Need(devices=(MemoryParts(weights=80 * GIB),)),))
+    assert near([cordoned, two_cards("b", 10)], shape)["device"]["name"] == "b:cuda:0"
+    assert near([cordoned], shape) == {}
+
+
+def test_the_nearest_workers_for_what_spans_several_are_told():
+    rank = Need(devices=(MemoryParts(weights=60 * GIB),))
+    shape = Shape("2 workers", (rank, rank), across=True)
+    told = near(
+        [
+            two_cards("a", 50, python="3.12"),
+            two_cards("b", 55, python="3.11"),
+            two_cards("c", 40, python="3.12"),
+            two_cards("d", 20, python="3.12"),
+        ],
+        shape,
+    )
+    assert told["combination"]["workers"] == ["a", "c"]
+    assert told["combination"]["missing"] == {"a:cuda:0": 10 * GIB, "c:cuda:0": 20 * GIB}
+    assert "device" not in told
+
+
+def test_where_no_device_is_wanted_the_ram_is_told():
+    shape = Shape("cpu", (Need(ram=MemoryParts(weights=8 * GIB)),))
+    told = near([worker("a", 3), worker("b", 5)], shape)
+    assert (told["ram"]["name"], told["ram"]["missing_bytes"]) == ("b:ram", 3 * GIB)
+
+
+def scarce(worker):
+    """The worker with so little left that most is refused for memory alone."""
+    free = {device: size // 8 for device, size in worker.device_free_bytes.items()}
+    return replace(
+        worker,
+        ready=True,
+        cordoned=False,
+        ports_free=4,
+        python="3.12",
+        device_free_bytes=free,
+        ram_free_bytes=worker.ram_free_bytes // 4,
+    )
+
+
+@given(worlds.snapshots(), st.one_of(worlds.shapes(), worlds.layered(), worlds.across()))
+@settings(max_examples=60, deadline=None)
+def test_what_the_nearest_places_are_said_to_miss_is_true(snapshot, shape):
+    """With that much more free, and nothing else, it is placed; with one byte less, it is not."""
+    workers = tuple(scarce(worker) for worker in snapshot.workers)
+    snapshot = replace(snapshot, workers=workers)
+    ask = Ask("x-1", "x", "p1", (shape,))
+    told = explain.record(plan(snapshot, [ask]).decisions["x-1"])["nearest"]
+    for level, each in told.items():
+
+        def placed(missing):
+            workers = tuple(granted(worker, missing) for worker in snapshot.workers)
+            return "x-1" in plan(replace(snapshot, workers=workers), [ask]).placements
+
+        event(level)
+        assert sum(each["missing"].values()) == each["missing_bytes"] > 0
+        assert placed(each["missing"])
+        alone = shape.layers is None or not shape.layers.remote_max  # nobody else could help
+        if alone and level in {"worker", "ram"}:
+            for place, size in each["missing"].items():
+                assert not placed({**each["missing"], place: size - 1})
