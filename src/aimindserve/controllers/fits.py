@@ -42,7 +42,7 @@ from aimindserve.controllers.views import (
 )
 from aimindserve.core.errors import ExistsError, InvalidError, NotFoundError
 from aimindserve.core.facts import ModelRef
-from aimindserve.core.ids import WorkerName
+from aimindserve.core.ids import WorkerName, worker_of
 from aimindserve.core.report import FileState
 from aimindserve.kit.clock import Clock
 from aimindserve.resources.deployment import DeploymentSpec
@@ -175,7 +175,7 @@ class Fits:
 
     def _name_others(self, gpu: dict[str, Any]) -> None:
         """Say how much of what instances do not hold is reserved, and how much is of strangers."""
-        worker = str(gpu["id"]).rpartition(":")[0].rpartition(":")[0]
+        worker = worker_of(str(gpu["id"]))
         kept = self._parts.snapshots.accounts(worker)
         account = None if kept is None else kept.devices.get(gpu["id"])
         if account is None:

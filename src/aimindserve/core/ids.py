@@ -18,6 +18,9 @@ NAME_RULE = (
 )
 
 
+_DEVICE = re.compile(rf"{NAME.pattern}:[a-z][a-z0-9_-]{{0,30}}:[0-9]{{1,4}}")
+
+
 def is_name(text: str) -> bool:
     """Whether `text` may name a resource."""
     return NAME.fullmatch(text) is not None
@@ -26,3 +29,13 @@ def is_name(text: str) -> bool:
 def device_id(worker: str, kind: str, index: int) -> DeviceId:
     """The id of the `index`-th device of type `kind` (cuda, npu, …) on `worker`."""
     return DeviceId(f"{worker}:{kind}:{index}")
+
+
+def is_device_id(text: str) -> bool:
+    """Whether `text` has the form of a device's id."""
+    return _DEVICE.fullmatch(text) is not None
+
+
+def worker_of(device: str) -> WorkerName:
+    """The worker that the device belongs to."""
+    return WorkerName(device.rsplit(":", 2)[0])

@@ -286,6 +286,12 @@ CATALOGUE: Mapping[str, ReasonText] = {
         "List devices with: aimindserve workers -o json, then correct gpu_selector.",
         "用 aimindserve workers -o json 查看设备，再修改 gpu_selector。",
     ),
+    "chosen_worker_missing": ReasonText(
+        "{device} is chosen, but there is no worker called {worker}.",
+        "选择了 {device}，但没有名为 {worker} 的工作节点。",
+        "List devices with: aimindserve gpus, and correct gpu_selector; or bring the worker back.",
+        "用 aimindserve gpus 查看设备，再修改 gpu_selector；或让该工作节点重新加入。",
+    ),
     "port_exhausted": ReasonText(
         "{worker} has no free port left in {range}.",
         "{worker} 的端口范围 {range} 已用尽。",

@@ -2,23 +2,47 @@
 
 from typing import Any
 
-from pydantic import Field, NonNegativeInt, field_validator
+from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from aimindserve.core.errors import InvalidError
 from aimindserve.core.facts import Category, ModelRef, SourceName
 from aimindserve.core.failure import PlaceFailure
+from aimindserve.core.ids import is_device_id
 from aimindserve.core.reason import Class, Reason
 from aimindserve.resources._kind import Access, AnyResource, Kind, Part
 
 REPLICAS_MAX = 1000
 PARAMETERS_MAX = 200
+GPU_IDS_MAX = 1024
 
 
 class GpuSelector(Part):
-    """Devices chosen by hand, as `worker:type:index`."""
+    """Devices chosen by hand, as `worker:type:index`, each once."""
 
-    gpu_ids: tuple[str, ...] = ()
+    gpu_ids: tuple[str, ...] = Field(default=(), max_length=GPU_IDS_MAX)
     gpus_per_replica: int | None = Field(default=None, ge=1)
+    """How many of them each instance takes; its equal share when it is not said."""
+
+    @field_validator("gpu_ids")
+    @classmethod
+    def _device_ids(cls, chosen: tuple[str, ...]) -> tuple[str, ...]:
+        for device in chosen:
+            if not is_device_id(device):
+                raise ValueError(
+                    f"{device[:80]!r} is no device: worker:type:index, such as gpu-01:cuda:0"
+                )
+            if chosen.count(device) > 1:
+                raise ValueError(f"{device} is named more than once")
+        return chosen
+
+    @model_validator(mode="after")
+    def _enough(self) -> "GpuSelector":
+        each = self.gpus_per_replica
+        if each is not None and self.gpu_ids and each > len(self.gpu_ids):
+            raise ValueError(
+                f"gpus_per_replica is {each}, and only {len(self.gpu_ids)} devices are chosen"
+            )
+        return self
 
 
 class DeploymentSpec(Part):

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from aimindserve.core.ids import worker_of
 from aimindserve.core.reason import Reason
 from aimindserve.scheduler.base import Ask, Objections, Refusal
 
@@ -15,9 +16,23 @@ def refuse(ask: Ask, workers: int, objections: Objections) -> Refusal:
     """The refusal of an ask that none of `workers` workers can take."""
     if not workers:
         return Refusal(Reason("no_worker"))
+    missing = _away(ask, objections)
+    if missing is not None:
+        return Refusal(missing, objections)
     if not ask.shapes:
         return Refusal(_sum(ask, workers, {}))
     return Refusal(_summary(ask, workers, objections), objections)
+
+
+def _away(ask: Ask, objections: Objections) -> Reason | None:
+    """When none of the workers whose devices are chosen is there; every worker refuses here."""
+    if not ask.device_ids or not objections:
+        return None
+    there = {name for name, _ in objections}
+    homes = [worker_of(device) for device in ask.device_ids]
+    if there & set(homes):
+        return None
+    return Reason("chosen_worker_missing", {"device": ask.device_ids[0], "worker": homes[0]})
 
 
 def _summary(ask: Ask, workers: int, objections: Objections) -> Reason:

@@ -39,6 +39,19 @@ def test_deploy_makes_what_was_asked_for_and_says_how_to_use_it(served, capsys):
     assert "is deployed" in told.err
 
 
+def test_a_chosen_device_that_cannot_be_one_is_refused_with_its_name(served, capsys):
+    for word, said in (
+        ("gpu-01", "'gpu-01' is no device: worker:type:index, such as gpu-01:cuda:0"),
+        ("gpu-01:cuda:first", "'gpu-01:cuda:first' is no device"),
+    ):
+        assert served.run("deploy", GGUF, "--no-wait", "--gpu", word) == 2
+        assert said in capsys.readouterr().err
+    twice = ("--gpu", "gpu-01:cuda:0", "--gpu", "gpu-01:cuda:0")
+    assert served.run("deploy", GGUF, "--no-wait", *twice) == 2
+    assert "gpu-01:cuda:0 is named more than once" in capsys.readouterr().err
+    assert served.store.list("deployment") == ()
+
+
 def test_deploying_a_name_twice_is_a_conflict_with_advice(served, capsys):
     deploy(served)
     capsys.readouterr()

@@ -264,6 +264,24 @@ def test_chosen_devices_are_shared_equally_among_the_replicas():
     in_world(test)
 
 
+def test_a_chosen_device_of_a_worker_that_nobody_knows_is_told_by_its_name():
+    async def test(world):
+        await world.add_worker("w", devices=1)
+        chosen = GpuSelector(gpu_ids=("gone:cuda:0",))
+        await world.deploy("a", "--vram=10GiB", gpu_selector=chosen)
+        await world.look()
+        (left,) = world.instances("a")
+        assert left.status.refusal.message == (
+            "gone:cuda:0 is chosen, but there is no worker called gone."
+        )
+        await world.add_worker("gone", devices=1)
+        await world.look()
+        (there,) = placed(world, "a")
+        assert there.status.placement.worker == "gone"
+
+    in_world(test)
+
+
 def test_too_little_on_a_chosen_device_holds_up_nobody_else():
     async def test(world):
         await world.add_worker("w", devices=2)

@@ -41,6 +41,11 @@ def test_smallest_deployment_round_trips() -> None:
         {"model": {"source": "local", "path": "/x"}, "placement_strategy": "random"},
         {"model": {"source": "local", "path": "/x"}, "unknown": 1},
         {"model": {"source": "local", "path": "/x"}, "backend_parameters": ["--a\n--b"]},
+        {"model": {"source": "local", "path": "/x"}, "gpu_selector": {"gpu_ids": ["cuda:0"]}},
+        {
+            "model": {"source": "local", "path": "/x"},
+            "gpu_selector": {"gpu_ids": ["a:cuda:0"], "gpus_per_replica": 2},
+        },
     ],
 )
 def test_bad_deployments_are_refused(document_: dict) -> None:

@@ -1,5 +1,6 @@
 """Refuses workers that do not have the devices chosen by hand."""
 
+from aimindserve.core.ids import worker_of
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
 from aimindserve.scheduler.base import Ask, Screen, WorkerView
@@ -18,7 +19,7 @@ class Devices:
             return None
         there = {device.id for device in worker.devices}
         for wanted in ask.device_ids:
-            if wanted.rpartition(":")[0].rpartition(":")[0] == worker.name and wanted not in there:
+            if worker_of(wanted) == worker.name and wanted not in there:
                 return Reason("device_missing", {"device": wanted, "worker": worker.name})
         here = [device for device in worker.devices if device.id in ask.device_ids]
         count = way(ask, shape).count
@@ -39,7 +40,7 @@ class Devices:
         """The same without the reason."""
         if not ask.device_ids:
             return None
-        named = {wanted.rpartition(":")[0].rpartition(":")[0] for wanted in ask.device_ids}
+        named = {worker_of(wanted) for wanted in ask.device_ids}
         return lambda worker: worker.name in named and self.reject(ask, shape, worker) is None
 
 
