@@ -2,7 +2,8 @@
 
     AimsError                      code               status  retry
     ├── InvalidError               invalid               400  never
-    │   └── BodyInvalidError       body_invalid          400  never
+    │   ├── BodyInvalidError       body_invalid          400  never
+    │   └── UnprocessableError     unprocessable         422  never
     ├── UnauthenticatedError       unauthenticated       401  never
     ├── ForbiddenError             forbidden             403  never
     │   └── PasswordChangeError    password_change_required  403  never
@@ -73,6 +74,13 @@ class BodyInvalidError(InvalidError):
     """The body is not what its content type promises."""
 
     code = "body_invalid"
+
+
+class UnprocessableError(InvalidError):
+    """Each field is well-formed, but together, or with what is stored, they mean nothing."""
+
+    code = "unprocessable"
+    status = 422
 
 
 class UnauthenticatedError(AimsError):
