@@ -42,9 +42,12 @@ CHINESE: Mapping[str, str] = {
     ),
     "The file holds one object, a list, or several documents, in the form that `get -o yaml` "
     "prints. Nothing is removed without --prune, and with it only objects of the kinds in the file "
-    "that have the labels of --selector. The whole file is checked before anything is written.": (
+    "that have the labels of --selector. The whole file is checked before anything is written. "
+    "Nobody is shown the secrets in an env: --dry-run and --diff do not compare them, and ******** "
+    "keeps them.": (
         "文件可以是一个对象、一个列表或多个文档，格式与 `get -o yaml` 的输出相同。不加 --prune 不会删除"
         "任何内容；加上后也只删除文件中出现的类型里带有 --selector 标签的对象。写入前会检查整个文件。"
+        "env 中的机密不会显示给任何人：--dry-run 和 --diff 不比较它们，******** 表示保留原值。"
     ),
     "YAML file; - for stdin.": "YAML 文件；- 表示标准输入。",
     "Only say what would change; exit code 10 if any.": "只说明会有哪些变化；如有变化，退出码为 10。",

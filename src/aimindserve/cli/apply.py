@@ -17,6 +17,7 @@ from aimindserve.cli._remove import confirm
 from aimindserve.client.calls import Listing
 from aimindserve.client.objects import Document
 from aimindserve.core.errors import InvalidError, NotFoundError
+from aimindserve.core.secrecy import masked
 
 if TYPE_CHECKING:
     from aimindserve.client.sync import Client
@@ -58,7 +59,8 @@ def apply(
 
     The file holds one object, a list, or several documents, in the form that `get -o yaml` prints.
     Nothing is removed without --prune, and with it only objects of the kinds in the file that have
-    the labels of --selector. The whole file is checked before anything is written.
+    the labels of --selector. The whole file is checked before anything is written. Nobody is shown
+    the secrets in an env: --dry-run and --diff do not compare them, and ******** keeps them.
 
     \b
     aimindserve get deployments -o yaml > all.yaml
@@ -209,7 +211,7 @@ def _planned(client: "Client", wanted: Wanted, *, diff: bool) -> tuple[str, str]
         present = client.collection(wanted.kind).get(wanted.name).document
     except NotFoundError:
         return "created", _difference(None, wanted) if diff else ""
-    if not _differs(present, wanted):
+    if not _differs(present, Wanted(wanted.kind, wanted.name, _shown(wanted.spec), wanted.labels)):
         return "same", ""
     return "changed", _difference(present, wanted) if diff else ""
 
@@ -221,7 +223,7 @@ def _difference(present: Document | None, wanted: Wanted) -> str:
     import yaml
 
     def lines(labels: Any, spec: Mapping[str, Any]) -> list[str]:
-        shown: dict[str, Any] = {"spec": dict(spec)}
+        shown: dict[str, Any] = {"spec": _shown(spec)}
         if wanted.labels is not None:
             shown = {"labels": dict(labels or {}), **shown}
         return yaml.safe_dump(shown, allow_unicode=True).splitlines()
@@ -234,6 +236,16 @@ def _difference(present: Document | None, wanted: Wanted) -> str:
     new = lines(wanted.labels, wanted.spec)
     head = f"{wanted.kind}/{wanted.name}"
     return "\n".join(difflib.unified_diff(old, new, f"server {head}", f"file {head}", lineterm=""))
+
+
+def _shown(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """`spec` as the server would show it, with its secrets masked."""
+    env: Any = spec.get("env")
+    if not isinstance(env, dict):
+        return dict(spec)
+    texts = {str(name): str(value) for name, value in cast("dict[Any, Any]", env).items()}
+    hidden = {name: text for name, text in masked(texts).items() if text != texts[name]}
+    return {**spec, "env": {**cast("dict[str, Any]", env), **hidden}}
 
 
 def _narrowed(present: Any, wanted: Any) -> Any:
@@ -257,8 +269,9 @@ def _applied(client: "Client", wanted: Wanted) -> str:
     changed: dict[str, Any] = {**present.document, "spec": dict(wanted.spec)}
     if wanted.labels is not None:
         changed["metadata"] = {**present.metadata, "labels": dict(wanted.labels)}
-    collection.replace(changed)
-    return "changed"
+    made = collection.replace(changed)
+    # A secret in the file never equals its mask: only the server knows whether it is another one.
+    return "same" if made.metadata["revision"] == present.metadata["revision"] else "changed"
 
 
 def _differs(present: Document, wanted: Wanted) -> bool:

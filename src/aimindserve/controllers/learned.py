@@ -16,6 +16,7 @@ import msgspec
 from aimindserve import __version__
 from aimindserve.controllers.views import Estimate, Worker, estimates, workers
 from aimindserve.core.facts import ModelFacts
+from aimindserve.core.secrecy import masked
 from aimindserve.core.shape import Shape
 from aimindserve.resources.deployment import DeploymentSpec
 from aimindserve.scheduler.estimates import correct
@@ -45,7 +46,9 @@ def key_of(
         version=template.backend_version or f"aimindserve {__version__}",
         shape=shape,
         parameters=(*words, *template.backend_parameters),
-        settings=_digest(template.env) if template.env else "",
+        # Anybody may read an estimate: a digest of a secret could be guessed at, and no engine
+        # takes other memory for another token.
+        settings=_digest(masked(template.env)) if template.env else "",
     )
 
 

@@ -10,7 +10,8 @@ from aimindserve.gateway.door import Door
 from aimindserve.gateway.meter import Meter
 from aimindserve.gateway.portal import Portal
 from aimindserve.gateway.proxy import Proxy
-from aimindserve.gateway.replies import refusal_reply
+from aimindserve.gateway.replies import refusals
+from aimindserve.gateway.request_ids import RequestIds
 from aimindserve.gateway.sync import Sync
 from aimindserve.gateway.table import RoutingTable
 from aimindserve.kit.clock import Clock
@@ -46,13 +47,14 @@ class Gateway:
         self._sync = Sync(
             self._proxy, self._control, config.control, config.credential, config.table_path
         )
+        ids = RequestIds()
         door = Door(
             self._proxy,
             Portal(self._control, config.control),
             Doorkeeper(config.pepper, trust_localhost=config.trust_localhost),
             Cors(config.cors),
-            clock,
             self._sync.why_not_ready,
+            ids,
         )
         self._server = Server(
             door,
@@ -62,7 +64,7 @@ class Gateway:
                 reuse_port=config.reuse_port,
                 tls=config.tls_context(),
                 limits=config.limits,
-                error_reply=refusal_reply,
+                error_reply=refusals(ids),
             ),
             clock,
         )

@@ -6,8 +6,6 @@ OPTIONS (preflight)         here, when CORS is on
 everything else             the control plane
 """
 
-import itertools
-import re
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -27,13 +25,11 @@ from aimindserve.gateway.misses import Misses
 from aimindserve.gateway.portal import Portal
 from aimindserve.gateway.proxy import Call, Proxy
 from aimindserve.gateway.replies import error_reply, is_inference, json_reply
+from aimindserve.gateway.request_ids import RequestIds
 from aimindserve.gateway.table import Principal, RoutingTable
 from aimindserve.gateway.visit import Visit
-from aimindserve.kit.clock import Clock
-from aimindserve.kit.secrets import new_id
 from aimindserve.wire.server import Reply, Request
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _MODELS = ("/v1/models", "/v1-openai/models")
 SECOND_LOOK_S = 0.5
 SECOND_LOOK_TICK_S = 0.02
@@ -52,32 +48,27 @@ class Door:
         portal: Portal,
         keeper: Doorkeeper,
         cors: Cors,
-        clock: Clock,
         readiness: Readiness,
+        ids: RequestIds,
     ) -> None:
         self._proxy = proxy
         self._portal = portal
         self._keeper = keeper
         self._cors = cors
-        self._clock = clock
+        self._clock = proxy.clock
         self._open = {
             "/healthz": lambda: json_reply({"status": "ok"}),
             "/version": lambda: json_reply({"version": __version__}),
             "/readyz": lambda: _readyz(readiness()),
         }
-        self._id_prefix = new_id().encode()
-        self._ids = itertools.count(1)
+        self._ids = ids
         self._looking = 0
-        self._misses = Misses(clock)
+        self._misses = Misses(proxy.clock)
 
     def __call__(self, request: Request) -> Coroutine[Any, Any, None] | None:
         """Answer `request`, or return the coroutine that does."""
-        index = request.head.index
-        request_id = index.get(b"x-request-id")
-        if request_id is None or not _REQUEST_ID.fullmatch(request_id):
-            request_id = b"%b-%x" % (self._id_prefix, next(self._ids))
-        request.extra = b"x-request-id: " + request_id + b"\r\n"
-        if self._cors.enabled and b"origin" in index and self._cors.answer(request):
+        request_id = self._ids.give(request)
+        if self._cors.enabled and b"origin" in request.index and self._cors.answer(request):
             return None
         try:
             return self._answer(request, request_id)
@@ -157,9 +148,10 @@ def _refuse(request: Request, error: AimsError, request_id: bytes) -> None:
 
 def _list_models(request: Request, table: RoutingTable, principal: Principal) -> None:
     path = request.path
-    if not path.startswith(_MODELS):
-        known = ", ".join(path for path in ENDPOINTS if path.startswith("/v1/"))
-        raise NotFoundError(f"There is no {path[:100]}.", hint=f"There are: {known}.")
+    if not (path in _MODELS or path.startswith(tuple(f"{each}/" for each in _MODELS))):
+        prefix = path[: path.find("/", 1) + 1]
+        known = [f"{prefix}models", *(each for each in ENDPOINTS if each.startswith(prefix))]
+        raise NotFoundError(f"There is no {path[:100]}.", hint=f"There are: {', '.join(known)}.")
     _only(request, "GET", "HEAD")
     request.reply(answer_models(path, table, principal))
 

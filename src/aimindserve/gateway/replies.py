@@ -1,4 +1,7 @@
-"""What the gateway itself says: OpenAI's envelope on inference paths, problems everywhere else."""
+"""What the gateway itself says: OpenAI's envelope on inference paths, problems everywhere else.
+
+When a request was refused before its path was known, both at once: a problem that has `error` too.
+"""
 
 from typing import Any
 
@@ -6,23 +9,23 @@ import msgspec
 
 from aimindserve.core.errors import (
     AimsError,
-    BodyInvalidError,
-    InternalError,
-    InvalidError,
     MethodError,
     ThrottledError,
-    TooLargeError,
     UnauthenticatedError,
     UnavailableError,
+    framing_error,
     openai_envelope,
     problem,
 )
+from aimindserve.gateway.request_ids import RequestIds
 from aimindserve.wire.headers import Field
-from aimindserve.wire.server import Reply, Request
+from aimindserve.wire.server import ErrorReply, Reply, Request
 
 JSON = b"application/json"
 PROBLEM = b"application/problem+json"
 RETRY_AFTER_S = 2
+PATH_MAX = 1_000
+"""Of a path that was refused, so many characters are shown."""
 _SOURCE: Field = (b"x-aims-error-source", b"gateway")
 _MESSAGES = "/messages"
 
@@ -33,10 +36,12 @@ def is_inference(path: str) -> bool:
 
 
 def error_reply(error: AimsError, path: str, request_id: bytes) -> Reply:
-    """`error` as the answer to a request for `path`."""
+    """`error` as the answer to a request for `path`; an empty one is not known."""
     headers = (_SOURCE, *_fields_of(error))
     if not is_inference(path):
         body = problem(error, instance=path, request_id=request_id.decode())
+        if not path:
+            body |= openai_envelope(error, source="gateway", request_id=request_id.decode())
         return Reply(error.status, encode(body), PROBLEM, headers)
     return Reply(error.status, encode(envelope(error, path, request_id)), JSON, headers)
 
@@ -57,11 +62,14 @@ def last_event(error: AimsError, path: str, request_id: bytes) -> bytes:
     return b"%bdata: %b\n\n" % (named, encode(body))
 
 
-def refusal_reply(status: int, message: str, request: Request | None) -> Reply:
-    """For what the wire refuses (framing, sizes, slowness); an `ErrorReply` of `wire.server`."""
-    error = _of_status(status)(message)
-    reply = error_reply(error, request.path if request is not None else "", b"")
-    return Reply(status, reply.body, reply.content_type, reply.headers)
+def refusals(ids: RequestIds) -> ErrorReply:
+    """For what the wire refuses: framing, sizes, slowness, and the defects of a handler."""
+
+    def reply(status: int, message: str, request: Request) -> Reply:
+        path = request.path[:PATH_MAX]
+        return error_reply(framing_error(status, message), path, ids.of(request))
+
+    return reply
 
 
 def encode(body: Any) -> bytes:
@@ -83,15 +91,3 @@ def _fields_of(error: AimsError) -> tuple[Field, ...]:
     if isinstance(error, MethodError) and "allow" in error.params:
         return ((b"allow", str(error.params["allow"]).encode()),)
     return ()
-
-
-def _of_status(status: int) -> type[AimsError]:
-    return {
-        400: BodyInvalidError,
-        405: MethodError,
-        413: TooLargeError,
-        414: TooLargeError,
-        431: TooLargeError,
-        500: InternalError,
-        503: UnavailableError,
-    }.get(status, InvalidError)

@@ -6,11 +6,13 @@ permissions. This file knows no database, bus or web framework.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar, cast
+from functools import cache
+from typing import Any, Generic, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+from aimindserve.core.secrecy import masked
 from aimindserve.kit.clock import rfc3339
 
 
@@ -27,6 +29,15 @@ T = TypeVar("T", bound=Part)
 def secret(default: str = "") -> Any:
     """A field that no API answer, log or client shows: only the store and the gateway see it."""
     return Field(default=default, json_schema_extra={"secret": True})
+
+
+def environment() -> Any:
+    """A field of variables, name to value, whose secrets (`core.secrecy`) every answer masks."""
+    return Field(
+        default_factory=dict,
+        description="Values of secrets read as ********; sent back so, they stay as they are.",
+        json_schema_extra={"environment": True},
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +135,14 @@ def document(
     secrets: bool = False,
     derived: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The object as the API shows it. `secrets` is for the gateway alone."""
+    """The object as the API shows it. `secrets` is for the gateway alone; secrets of an engine's
+    environment are for nobody: workers get them with what they must run, not as objects."""
     meta = resource.metadata
     hidden = frozenset[str]() if secrets else secret_fields(kind.spec)
     status_hidden = frozenset[str]() if secrets else secret_fields(kind.status)
+    spec = resource.spec.model_dump(mode="json", exclude=set(hidden))
+    for path in environments(kind.spec):
+        change_at(spec, path, masked)
     return {
         "kind": kind.name,
         "metadata": {
@@ -138,7 +153,7 @@ def document(
             "revision": meta.revision,
             "created_at": rfc3339(meta.created_at),
         },
-        "spec": resource.spec.model_dump(mode="json", exclude=set(hidden)),
+        "spec": spec,
         "status": {
             **resource.status.model_dump(mode="json", exclude=set(status_hidden)),
             **(derived or {}),
@@ -149,6 +164,37 @@ def document(
 def secret_fields(part: type[Part]) -> frozenset[str]:
     """Names of the fields of `part` declared with `secret()`."""
     return frozenset(name for name, info in part.model_fields.items() if _is_secret(info))
+
+
+@cache
+def environments(part: type[Part]) -> tuple[tuple[str, ...], ...]:
+    """Where in `part` fields declared with `environment()` are, as paths of names, also in parts
+    inside it."""
+    found: list[tuple[str, ...]] = []
+    for name, info in part.model_fields.items():
+        if cast("object", info.json_schema_extra) == {"environment": True}:
+            found.append((name,))
+            continue
+        inner = [each for each in (info.annotation, *get_args(info.annotation)) if _is_part(each)]
+        found += [(name, *path) for each in inner for path in environments(each)]
+    return tuple(found)
+
+
+def change_at(
+    document: dict[str, Any], path: tuple[str, ...], change: Callable[[Any], Any]
+) -> None:
+    """Put what `change` makes of it in the place of what is at `path`, if there is anything."""
+    first, *below = path
+    if first not in document:
+        return
+    if not below:
+        document[first] = change(document[first])
+    elif isinstance(document[first], dict):
+        change_at(cast("dict[str, Any]", document[first]), tuple(below), change)
+
+
+def _is_part(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, Part)
 
 
 def _is_secret(info: FieldInfo) -> bool:

@@ -9,7 +9,7 @@ from aimindserve.core.facts import Category, ModelRef, SourceName
 from aimindserve.core.failure import PlaceFailure
 from aimindserve.core.ids import is_device_id
 from aimindserve.core.reason import Class, Reason
-from aimindserve.resources._kind import Access, AnyResource, Kind, Part
+from aimindserve.resources._kind import Access, AnyResource, Kind, Part, environment
 
 REPLICAS_MAX = 1000
 PARAMETERS_MAX = 200
@@ -54,7 +54,7 @@ class DeploymentSpec(Part):
     """llama.cpp, vllm, …; chosen from the model when empty."""
     backend_version: str | None = None
     backend_parameters: tuple[str, ...] = Field(default=(), max_length=PARAMETERS_MAX)
-    env: dict[str, str] = Field(default_factory=dict)
+    env: dict[str, str] = environment()
     categories: tuple[Category, ...] = ()
     description: str = Field(default="", max_length=2000)
     placement_strategy: str = Field(default="spread", pattern="^(spread|binpack)$")

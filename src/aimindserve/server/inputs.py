@@ -5,16 +5,26 @@ only the server sets may at most be sent back unchanged, so that an object can b
 written as a whole.
 """
 
+import copy
 import re
 from collections.abc import Mapping
 from typing import Any, cast
 
 import pydantic
 
-from aimindserve.core.errors import InvalidError
+from aimindserve.core.errors import InvalidError, UnprocessableError
 from aimindserve.core.ids import NAME_RULE, is_name
+from aimindserve.core.secrecy import MASK, unmasked
 from aimindserve.kit.clock import rfc3339
-from aimindserve.resources._kind import AnyResource, Kind, Part, dump, secret_fields
+from aimindserve.resources._kind import (
+    AnyResource,
+    Kind,
+    Part,
+    change_at,
+    dump,
+    environments,
+    secret_fields,
+)
 from aimindserve.server.errors import from_pydantic
 
 LABELS_MAX = 64
@@ -82,16 +92,20 @@ def check_labels(labels: Mapping[str, str]) -> None:
             )
 
 
-def new_spec(kind: Kind[Any, Any], name: str, wish: Mapping[str, Any]) -> Part:
-    """The spec of a new object; raises InvalidError."""
+def new_spec(
+    kind: Kind[Any, Any], name: str, wish: Mapping[str, Any], like: AnyResource | None = None
+) -> Part:
+    """The spec of a new object; raises InvalidError, and UnprocessableError for a mask where a
+    secret should be. Masks stand for the secrets of `like`, if the wish was read from it."""
     for field in wish:
         if field in hidden_or_owned(kind):
             raise _owned(field)
-    return _parse(kind, name, wish, None)
+    return _parse(kind, name, _with_secrets(kind, wish, like), None)
 
 
 def changed_spec(kind: Kind[Any, Any], old: AnyResource, wish: Mapping[str, Any]) -> Part:
-    """The whole spec anew, with the server's own fields kept; raises InvalidError."""
+    """The whole spec anew, with the server's own fields kept, and the secrets that were sent back
+    as masks; raises InvalidError, and UnprocessableError for a mask that stands for nothing."""
     kept = {
         field: value for field, value in dump(old.spec).items() if field in hidden_or_owned(kind)
     }
@@ -99,11 +113,11 @@ def changed_spec(kind: Kind[Any, Any], old: AnyResource, wish: Mapping[str, Any]
     for field, value in wish.items():
         if field in secrets or (field in kept and value != kept[field]):
             raise _owned(field)
-    return _parse(kind, old.name, {**wish, **kept}, old)
+    return _parse(kind, old.name, _with_secrets(kind, {**wish, **kept}, old), old)
 
 
 def patched_spec(kind: Kind[Any, Any], old: AnyResource, patch: Mapping[str, Any]) -> Part:
-    """The spec after a JSON merge patch; raises InvalidError."""
+    """The spec after a JSON merge patch; raises as `changed_spec` does."""
     shown = {
         field: value
         for field, value in dump(old.spec).items()
@@ -172,6 +186,37 @@ def check_unchanged(old: AnyResource, sent: MetadataInput) -> None:
 def hidden_or_owned(kind: Kind[Any, Any]) -> frozenset[str]:
     """The fields of the spec that no request may set."""
     return secret_fields(kind.spec) | frozenset(kind.owned)
+
+
+def _with_secrets(
+    kind: Kind[Any, Any], wish: Mapping[str, Any], old: AnyResource | None
+) -> dict[str, Any]:
+    """`wish` with the stored secrets in the place of their masks."""
+    made = copy.deepcopy(dict(wish))
+    stored: dict[str, Any] = {} if old is None else dump(old.spec)
+    for path in environments(kind.spec):
+        kept: Any = stored
+        for step in path:
+            kept = kept.get(step) or {}
+
+        def reveal(told: Any, kept: Any = kept, path: tuple[str, ...] = path) -> Any:
+            if not isinstance(told, dict):
+                return told  # the parser has better words for it
+            revealed, unknown = unmasked(cast("dict[str, str]", told), kept)
+            if unknown:
+                raise _mask_of_nothing(".".join(("spec", *path)), unknown)
+            return revealed
+
+        change_at(made, path, reveal)
+    return made
+
+
+def _mask_of_nothing(where: str, names: list[str]) -> UnprocessableError:
+    return UnprocessableError(
+        f"{where}.{names[0][:80]} is a mask, {MASK}, but no secret is stored under that name.",
+        hint="Send the value itself. A mask only keeps what is stored already.",
+        params={"fields": [f"{where}.{name[:80]}" for name in names]},
+    )
 
 
 def _parse(

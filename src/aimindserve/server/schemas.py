@@ -353,7 +353,7 @@ def clean(value: Any) -> Any:
     for key, each in cast("Schema", value).items():
         noise = (
             (key == "title" and isinstance(each, str))
-            or (key == "secret" and each is True)
+            or (key in {"secret", "environment"} and each is True)
             or (key == "required" and each == [])
         )
         if not noise:

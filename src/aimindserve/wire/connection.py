@@ -10,7 +10,7 @@ then what still comes in is thrown away for a moment, so that the client can rea
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from aimindserve.kit.log import get_logger
@@ -20,15 +20,17 @@ from aimindserve.wire.errors import BodyBrokenError, BodyTooLargeError, ClientGo
 from aimindserve.wire.framing import RefusedError
 from aimindserve.wire.intake import IDLE, Intake
 from aimindserve.wire.limits import Limits
-from aimindserve.wire.request import Reply, Request, RequestHead
+from aimindserve.wire.request import Reply, Request
 
 log = get_logger("wire")
 
 Handler = Callable[[Request], Coroutine[Any, Any, None] | None]
-ErrorReply = Callable[[int, str, Request | None], Reply]
+ErrorReply = Callable[[int, str, Request], Reply]
+"""(status, sentence, the request as far as it was understood) -> what is answered. Nobody has seen
+the request when its head was refused; then its target may be empty, and is cut where it ended."""
 
 
-def plain_error(status: int, message: str, _request: Request | None) -> Reply:
+def plain_error(status: int, message: str, _request: Request) -> Reply:
     """The error reply of servers that have no format of their own."""
     return Reply(status, message.encode() + b"\n")
 
@@ -60,6 +62,7 @@ class Connection(asyncio.Protocol):
         "_lingering_since",
         "_reading",
         "_refusal",
+        "_refused",
         "_shared",
         "_stalled_since",
         "_transport",
@@ -79,6 +82,8 @@ class Connection(asyncio.Protocol):
         self._dispatching = False
         self._refusal: RefusedError | None = None
         """Set when nothing more is parsed; sent after the answers under way."""
+        self._refused: Request | None = None
+        """What it is the answer to."""
         self._lingering_since: float | None = None
         self._reading = True
         self._write_paused = False
@@ -279,12 +284,23 @@ class Connection(asyncio.Protocol):
             return
         self._refusal = refused
         broken, self._intake.incoming = self._intake.incoming, None
+        self._refused = self._answerable(broken)
         if broken is not None and broken is self._active:
             self._break(broken, refused)
         elif broken is not None:
             self._intake.ready.remove(broken)
         if self._active is None:
             self._dispatch()
+
+    def _answerable(self, broken: Request | None) -> Request:
+        """A request that a refusal can be the answer to, in the place of the one that is broken:
+        what it asked for and what was promised to it, without its body."""
+        known = self._intake.refused_head() if broken is None else broken.head
+        head = replace(known, keep_alive=False, note=None)
+        request = Request(self, head, Body(self, 0, self._limits))
+        if broken is not None:
+            request.extra = broken.extra
+        return request
 
     def _break(self, request: Request, refused: RefusedError) -> None:
         """The body of the request being answered turned out to be malformed, large or slow."""
@@ -303,11 +319,13 @@ class Connection(asyncio.Protocol):
 
     def _send_refusal(self) -> None:
         refused = self._refusal
-        if refused is None or self._transport is None or self._lingering_since is not None:
+        answer = self._refused
+        if refused is None or answer is None or self._transport is None:
             return
-        head = RequestHead("GET", "/", [], {}, keep_alive=False)
-        answer = self._active = Request(self, head, Body(self, 0, self._limits))
-        answer.reply(self._shared.error_reply(refused.status, refused.message, None))
+        if self._lingering_since is not None:
+            return
+        self._active = answer
+        answer.reply(self._shared.error_reply(refused.status, refused.message, answer))
 
     def _close_gently(self) -> None:
         """Close so that the client can read what was written even if it is still sending: closing

@@ -36,8 +36,11 @@ def body_length(fields: list[Field], index: Mapping[bytes, bytes], *, http_1_0: 
     if coding is not None:
         if length is not None or http_1_0:
             raise RefusedError(400, "The length of the request's body is ambiguous.")
-        if coding.strip().lower() != b"chunked":
-            raise RefusedError(400, "The only transfer-encoding understood is chunked.")
+        codings = [each.strip().lower() for each in coding.split(b",")]
+        if codings != [b"chunked"]:
+            # RFC 9112, 6.1: without chunked at the end nobody can know where the body ends.
+            status = 501 if codings[-1] == b"chunked" else 400
+            raise RefusedError(status, "The only transfer-encoding understood is chunked.")
         return None
     if length is None:
         return 0

@@ -98,13 +98,29 @@ class Intake:
         if fresh:
             self._begin()
         self._junk += len(data)
-        self._parse(data)
+        try:
+            self._parse(data)
+        except RefusedError:
+            if not self._url and not self.ready and self.incoming is None:
+                self._url = _target_in(data)
+            raise
         if fresh and self.phase is IDLE and len(self.ready) == 1:
             self._remember(data, self.ready[0])
         if self._junk > self._limits.head_bytes and self.phase is not IDLE:
             raise RefusedError(
                 431 if self.phase is Phase.HEAD else 400, "The header fields are too large."
             )
+
+    def refused_head(self) -> RequestHead:
+        """What is known of the head that was being read, for whoever words its refusal. The target
+        is empty when it was not understood."""
+        fields = self._fields
+        try:
+            target = clean_target(self._url) if self._url else ""
+        except RefusedError:
+            text = self._url.decode("ascii", "replace")
+            target = text if text.startswith("/") else ""
+        return RequestHead("GET", target, fields, dict(fields), self.peer, self.scheme)
 
     def close(self) -> None:
         """Break the cycle between the parser and this object."""
@@ -256,6 +272,12 @@ class Intake:
         if self._fields:  # trailers, which nobody needs
             self._fields = []
         request.body.finish()
+
+
+def _target_in(data: bytes) -> bytes:
+    """The target in a request line whose method or form was refused before it; or nothing."""
+    words = data.lstrip(b"\r\n").partition(b"\n")[0].split(b" ")
+    return words[1] if len(words) > 1 and words[1].startswith(b"/") else b""
 
 
 def _size_of(fields: list[Field]) -> int:

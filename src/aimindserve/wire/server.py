@@ -52,7 +52,7 @@ class ServerConfig:
     tls: ssl.SSLContext | None = None
     limits: Limits = field(default_factory=Limits)
     error_reply: ErrorReply = plain_error
-    """Renders what the server itself refuses: (status, sentence, request or None) -> Reply."""
+    """Renders what the server itself refuses."""
 
 
 class Server:

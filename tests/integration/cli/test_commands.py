@@ -465,6 +465,47 @@ def test_apply_shows_differences_and_writes_nothing(served, capsys, tmp_path):
     assert served.run("apply", "-f", file, "--diff") == 0
 
 
+def test_apply_neither_shows_nor_loses_secrets(served, capsys, tmp_path):
+    file = tmp_path / "all.yaml"
+
+    def applied(env, *words):
+        spec = {"model": {"source": "local", "path": "/m.gguf"}, "env": env}
+        file.write_text(
+            yaml.safe_dump({"kind": "deployment", "metadata": {"name": "a"}, "spec": spec})
+        )
+        code = served.run("apply", "-f", str(file), *words)
+        return code, capsys.readouterr().out
+
+    def stored():
+        return served.store.get("deployment", "a").spec.env
+
+    code, told = applied({"HF_TOKEN": "canary", "A": "1"}, "--diff")
+    assert code == 10
+    assert "canary" not in told
+    assert "HF_TOKEN" in told
+    assert applied({"HF_TOKEN": "canary", "A": "1"})[0] == 0
+    assert stored() == {"HF_TOKEN": "canary", "A": "1"}
+
+    code, told = applied({"HF_TOKEN": "canary", "A": "1"})
+    assert (code, "unchanged" in told) == (0, True), told
+    assert applied({"HF_TOKEN": "another", "A": "1"}, "--dry-run")[0] == 0
+    assert applied({"HF_TOKEN": "another", "A": "1"})[0] == 0
+    assert stored()["HF_TOKEN"] == "another"
+
+    assert served.run("get", "deployment", "a", "-o", "yaml") == 0
+    read = capsys.readouterr().out
+    assert "another" not in read
+    file.write_text(read.replace("A: '1'", "A: '2'"))
+    assert served.run("apply", "-f", str(file)) == 0
+    assert stored() == {"HF_TOKEN": "another", "A": "2"}
+    capsys.readouterr()
+
+    assert served.run("describe", "a") == 0
+    assert "HF_TOKEN=********" in capsys.readouterr().out
+    assert applied({"NEW_TOKEN": "********"})[0] == 2
+    assert "another" in str(stored())
+
+
 def test_apply_prunes_only_what_has_the_labels(served, capsys, tmp_path):
     for name, team in (("old", "chat"), ("other", "vision")):
         deploy(served, "--name", name, "--label", f"team={team}")

@@ -15,6 +15,7 @@ from aimindserve.gateway.cors import Cors
 from aimindserve.gateway.door import Door
 from aimindserve.gateway.meter import Meter
 from aimindserve.gateway.proxy import Proxy
+from aimindserve.gateway.request_ids import RequestIds
 from aimindserve.gateway.table import build
 from aimindserve.wire.limits import UpstreamLimits
 from aimindserve.wire.link import Link
@@ -83,7 +84,7 @@ class House:
         tasks = SimpleNamespace(spawn=self.spawn)
         self.proxy = Proxy(self.workers, Meter(), clock, tasks, BodyLimits(), 5.0, build(DOCS, 1))
         keeper = Doorkeeper(PEPPER, trust_localhost=False)
-        door = Door(self.proxy, None, keeper, Cors(CorsConfig()), clock, lambda: "")
+        door = Door(self.proxy, None, keeper, Cors(CorsConfig()), lambda: "", RequestIds())
         self.connection, self.transport, _ = client(door)
 
     def spawn(self, work, *, name):

@@ -6,7 +6,15 @@ from pydantic import ValidationError
 from aimindserve.core.errors import InvalidError
 from aimindserve.core.facts import ModelRef, SourceName
 from aimindserve.resources._all import kinds
-from aimindserve.resources._kind import Kind, Metadata, Resource, document, dump, secret_fields
+from aimindserve.resources._kind import (
+    Kind,
+    Metadata,
+    Resource,
+    document,
+    dump,
+    environments,
+    secret_fields,
+)
 from aimindserve.resources.api_key import ApiKeySpec, ApiKeyStatus
 from aimindserve.resources.deployment import PLUGIN as DEPLOYMENT
 from aimindserve.resources.deployment import DeploymentSpec
@@ -79,3 +87,21 @@ def test_every_hash_and_key_field_is_declared_secret() -> None:
                 assert name in secret_fields(kind.spec), (
                     f"{kind.name}.spec.{name} is shown to people"
                 )
+
+
+@pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.name)
+def test_every_environment_is_found_however_deep_it_is(kind: Kind) -> None:
+    for part in (kind.spec, kind.status):
+        schema = part.model_json_schema()
+        marks = sum(str(each).count("'environment': True") for each in _definitions(schema))
+        assert len(environments(part)) == marks
+
+
+def _definitions(schema: dict) -> list:
+    return [*schema.get("$defs", {}).values(), {**schema, "$defs": {}}]
+
+
+def test_fields_called_env_are_declared_as_environments() -> None:
+    for kind in ALL:
+        schema = str(kind.spec.model_json_schema()) + str(kind.status.model_json_schema())
+        assert schema.count("'env': {") == schema.count("'environment': True"), kind.name

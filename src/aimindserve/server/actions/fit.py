@@ -24,6 +24,7 @@ from aimindserve.server.inputs import check_name, new_spec
 from aimindserve.server.operations import Audience, Operation
 from aimindserve.server.parts import FitsRead
 from aimindserve.server.services import Services
+from aimindserve.store.base import Store
 
 ITEMS_MAX = 50
 NAMES_MAX = 1_000
@@ -79,7 +80,7 @@ class FitInput(FitItem):
 
 def operations(services: Services) -> Iterable[Operation]:
     """The preview."""
-    fits = services.parts.fits
+    fits, store = services.parts.fits, services.parts.store
 
     async def fit(request: Request) -> Response:
         """Would it fit? Answers as the scheduler would decide at this moment."""
@@ -89,8 +90,8 @@ def operations(services: Services) -> Iterable[Operation]:
         if wish.items and wish.spec is not None:
             raise InvalidError("Give spec or items, not both.", params={"fields": ["items"]})
         if not wish.items:
-            return answer(await _one(fits, wish, wish))
-        return answer({"items": [await _or_error(fits, item, wish) for item in wish.items]})
+            return answer(await _one(fits, store, wish, wish))
+        return answer({"items": [await _or_error(fits, store, item, wish) for item in wish.items]})
 
     yield Operation(
         "POST", "/api/v1/fit", fit, Audience.ADMIN,
@@ -99,9 +100,9 @@ def operations(services: Services) -> Iterable[Operation]:
     )  # fmt: skip
 
 
-async def _one(fits: FitsRead, item: FitItem, wish: FitInput) -> dict[str, Any]:
+async def _one(fits: FitsRead, store: Store, item: FitItem, wish: FitInput) -> dict[str, Any]:
     what_if = _what_if(wish.changes)
-    spec = None if item.spec is None else _spec(item)
+    spec = None if item.spec is None else _spec(store, item)
     if spec is None and not what_if:
         raise InvalidError(
             "Nothing is asked: give a spec, items or changes.", params={"fields": ["spec"]}
@@ -113,10 +114,12 @@ async def _one(fits: FitsRead, item: FitItem, wish: FitInput) -> dict[str, Any]:
     return {"id": f"fit_{new_id()}", **made, "at": rfc3339(made["at"])}
 
 
-async def _or_error(fits: FitsRead, item: FitItem, wish: FitInput) -> Mapping[str, Any]:
+async def _or_error(
+    fits: FitsRead, store: Store, item: FitItem, wish: FitInput
+) -> Mapping[str, Any]:
     """An item that cannot be asked must not take the answers of the others along."""
     try:
-        return await _one(fits, item, wish)
+        return await _one(fits, store, item, wish)
     except AimsError as error:
         return {
             "verdict": "unknown",
@@ -124,11 +127,12 @@ async def _or_error(fits: FitsRead, item: FitItem, wish: FitInput) -> Mapping[st
         }
 
 
-def _spec(item: FitItem) -> DeploymentSpec:
+def _spec(store: Store, item: FitItem) -> DeploymentSpec:
     kind = kinds()["deployment"]
     if item.name:
         check_name(item.name)
-    spec = new_spec(kind, item.name, item.spec or {})
+    present = store.find(kind.name, item.name) if item.name else None
+    spec = new_spec(kind, item.name, item.spec or {}, present)
     if not isinstance(spec, DeploymentSpec):  # a kind has one type of spec; this tells the checker
         raise TypeError(type(spec).__name__)
     return spec
