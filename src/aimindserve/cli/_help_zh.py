@@ -223,7 +223,11 @@ CHINESE: Mapping[str, str] = {
     # logs
     "Read the log of a deployment's instances, and follow it.": "查看部署各实例的日志，并可持续跟踪。",
     "NAME is a deployment or an instance. Lines of several instances begin with the instance's "
-    "name.": "NAME 是部署或实例。有多个实例时，每行以实例名开头。",
+    "name. The logs of workers that are away are left out, which is told; -f goes on with them when "
+    "they are back, and with instances that join.": (
+        "NAME 是部署或实例。有多个实例时，每行以实例名开头。离线工作节点的日志会被跳过并给出提示；"
+        "使用 -f 时，节点恢复后会继续显示其日志，新加入的实例也会显示。"
+    ),
     "Go on with what comes, until Ctrl-C.": "持续显示新内容，直到按 Ctrl-C。",
     "The run before this one: why it ended.": "上一次运行的日志：它为何结束。",
     "The N-th run on its worker.": "在其工作节点上的第 N 次运行。",
