@@ -256,10 +256,11 @@ CHINESE: Mapping[str, str] = {
     "Give an administrator who cannot sign in a new password, which must be changed then.": (
         "为无法登录的管理员设置新密码，登录后必须修改。"
     ),
-    "On the server's machine nothing else is needed: a running server trusts it, and one that is "
-    "not running has its database opened directly. Elsewhere give --server-url and --api-key.": (
-        "在服务器所在机器上无需其他参数：正在运行的服务器信任本机，未运行时直接打开其数据库。在其他机器上"
-        "请给出 --server-url 和 --api-key。"
+    "On the server's machine its data directory is enough, found as `start` finds it: a running "
+    "server is asked, and of one that does not run the database is opened. All sessions of the user "
+    "end. Elsewhere give --server-url and --api-key.": (
+        "在服务器所在机器上只需其数据目录，查找方式与 `start` 相同：服务器正在运行时由其修改，未运行时打开"
+        "其数据库。该用户的所有会话都会结束。在其他机器上请给出 --server-url 和 --api-key。"
     ),
     "A server that can be asked to do it.": "可以完成此操作的服务器。",
     "API key of an administrator.": "管理员的 API 密钥。",
