@@ -206,14 +206,21 @@ class System:
 
     def cli(self, *words: str, timeout_s: float = 90.0) -> subprocess.CompletedProcess[str]:
         """One client command against this server."""
-        return subprocess.run(
-            [sys.executable, "-m", "aimindserve", *words, "--server", self.url],
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            env=clean_env(),
-            check=False,
-        )
+        return run_command(*words, "--server", self.url, timeout_s=timeout_s)
+
+
+def run_command(
+    *words: str, timeout_s: float = 90.0, env: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """One command line, as a process; `env` comes on top of a clean environment."""
+    return subprocess.run(
+        [sys.executable, "-m", "aimindserve", *words],
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        env={**clean_env(), **(env or {})},
+        check=False,
+    )
 
 
 def clean_env() -> dict[str, str]:

@@ -95,6 +95,7 @@ def server_config(settings: Settings, places: Places) -> ServerConfig:
         pepper=read_or_create(places.pepper).encode(),
         join_token=join_token(places, settings),
         gateway_credential=read_or_create(places.gateway_credential),
+        operator_credential=read_or_create(places.operator_credential),
         trust_localhost=not server.force_auth_localhost,
         openapi_docs=not server.disable_openapi_docs,
         bootstrap_password=server.bootstrap_password,

@@ -61,6 +61,11 @@ class Places:
         return self.run_dir / "server.json"
 
     @property
+    def operator_credential(self) -> Path:
+        """With which this machine's operator speaks to the running server; made at each start."""
+        return self.run_dir / "operator"
+
+    @property
     def token(self) -> Path:
         """The shared join token, unless the settings give one."""
         return self.data_dir / "token"

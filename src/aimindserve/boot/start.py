@@ -23,7 +23,7 @@ from aimindserve.boot.settings import Settings, declared, environment
 from aimindserve.boot.supervisor import Role, Supervisor
 from aimindserve.boot.welcome import local_url
 from aimindserve.kit.clock import SystemClock
-from aimindserve.kit.secrets import write_private
+from aimindserve.kit.secrets import new_secret, write_private
 
 GATEWAY_LIMIT_S = 25.0
 WORKER_LIMIT_S = 40.0
@@ -56,6 +56,7 @@ def start(what: Start) -> int:
     handover = write_handover(settings, places)
     try:
         if not settings.worker_only:
+            write_private(places.operator_credential, new_secret() + "\n")
             write_private(places.address, json.dumps({"url": local_url(settings)}) + "\n")
         supervisor = Supervisor(
             list(roles(settings, places, handover, what.control)),
@@ -67,7 +68,7 @@ def start(what: Start) -> int:
         )
         return supervisor.run()
     finally:
-        for left in (handover, places.address):
+        for left in (handover, places.address, places.operator_credential):
             left.unlink(missing_ok=True)
         places.control_socket.unlink(missing_ok=True)
         lock.release()

@@ -50,7 +50,7 @@ def told(*, as_json: bool, language: str, debug: bool) -> Generator[None]:
     except AimsError as error:
         if debug:
             traceback.print_exc()
-        click.echo(as_problem(error) if as_json else as_text(error, language), err=True)
+        show(error, as_json=as_json, language=language)
         raise click.exceptions.Exit(exit_code(error)) from error
     except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
         raise
@@ -59,8 +59,13 @@ def told(*, as_json: bool, language: str, debug: bool) -> Generator[None]:
         if debug:
             raise
         defect = _defect(error)
-        click.echo(as_problem(defect) if as_json else as_text(defect, language), err=True)
+        show(defect, as_json=as_json, language=language)
         raise click.exceptions.Exit(_failure.FAILED) from error
+
+
+def show(error: AimsError, *, as_json: bool, language: str) -> None:
+    """Tell `error` on standard error: as text for people, or as a problem document."""
+    click.echo(as_problem(error) if as_json else as_text(error, language), err=True)
 
 
 def _defect(error: Exception) -> InternalError:

@@ -226,7 +226,11 @@ CHINESE: Mapping[str, str] = {
     # logs
     "Read the log of a deployment's instances, and follow it.": "查看部署各实例的日志，并可持续跟踪。",
     "NAME is a deployment or an instance. Lines of several instances begin with the instance's "
-    "name.": "NAME 是部署或实例。有多个实例时，每行以实例名开头。",
+    "name. The logs of workers that are away are left out, which is told; -f goes on with them when "
+    "they are back, and with instances that join.": (
+        "NAME 是部署或实例。有多个实例时，每行以实例名开头。离线工作节点的日志会被跳过并给出提示；"
+        "使用 -f 时，节点恢复后会继续显示其日志，新加入的实例也会显示。"
+    ),
     "Go on with what comes, until Ctrl-C.": "持续显示新内容，直到按 Ctrl-C。",
     "The run before this one: why it ended.": "上一次运行的日志：它为何结束。",
     "The N-th run on its worker.": "在其工作节点上的第 N 次运行。",
@@ -255,10 +259,11 @@ CHINESE: Mapping[str, str] = {
     "Give an administrator who cannot sign in a new password, which must be changed then.": (
         "为无法登录的管理员设置新密码，登录后必须修改。"
     ),
-    "On the server's machine nothing else is needed: a running server trusts it, and one that is "
-    "not running has its database opened directly. Elsewhere give --server-url and --api-key.": (
-        "在服务器所在机器上无需其他参数：正在运行的服务器信任本机，未运行时直接打开其数据库。在其他机器上"
-        "请给出 --server-url 和 --api-key。"
+    "On the server's machine its data directory is enough, found as `start` finds it: a running "
+    "server is asked, and of one that does not run the database is opened. All sessions of the user "
+    "end. Elsewhere give --server-url and --api-key.": (
+        "在服务器所在机器上只需其数据目录，查找方式与 `start` 相同：服务器正在运行时由其修改，未运行时打开"
+        "其数据库。该用户的所有会话都会结束。在其他机器上请给出 --server-url 和 --api-key。"
     ),
     "A server that can be asked to do it.": "可以完成此操作的服务器。",
     "API key of an administrator.": "管理员的 API 密钥。",

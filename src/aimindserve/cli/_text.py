@@ -123,6 +123,13 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "Stopped following. See them again with: {command}",
         "已停止跟踪。再次查看：{command}",
     ),
+    "logs_away": (
+        "{who} does not answer; what it logs follows when it does.",
+        "{who} 没有响应；恢复后将继续显示其日志。",
+    ),
+    "logs_back": ("{who} answers again.", "{who} 已恢复响应。"),
+    "logs_not_yet": ("{name} has no log yet.", "{name} 尚无日志。"),
+    "logs_gone": ("{name} is gone.", "{name} 已不存在。"),
     "chat_hello": (
         "{model} is ready. \\h shows help, \\q ends.",
         "{model} 已就绪。输入 \\h 查看帮助，\\q 退出。",

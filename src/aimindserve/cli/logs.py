@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aimindserve.cli._errors import exit_code, show
 from aimindserve.cli._find import find, find_either, instances_of
 from aimindserve.cli._invocation import DATA, Invocation, client_command
+from aimindserve.client.errors import UnreachableError
 from aimindserve.client.objects import AnyObject, LogQuery
-from aimindserve.core.errors import InvalidError, NotFoundError
+from aimindserve.core.errors import (
+    AimsError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+    UpstreamError,
+)
 
 if TYPE_CHECKING:
     from aimindserve.client.sync import Client
@@ -40,6 +48,8 @@ def logs(here: Invocation, name: str, **options: Any) -> None:
     """Read the log of a deployment's instances, and follow it.
 
     NAME is a deployment or an instance. Lines of several instances begin with the instance's name.
+    The logs of workers that are away are left out, which is told; -f goes on with them when they
+    are back, and with instances that join.
 
     \b
     aimindserve logs qwen3-8b -f
@@ -47,14 +57,12 @@ def logs(here: Invocation, name: str, **options: Any) -> None:
     """
     query = query_of(options)
     with here.client() as client:
-        found = _instances(here, client, name, options["instance"])
-        if query.follow and len(found) > 1:
-            _follow_all(here, client, found, query)
-            return
+        deployment, found = _instances(here, client, name, options["instance"])
         writer = Writer(here, [one.name for one in found])
-        for one in found:
-            for line in client.logs(one.name, query):
-                writer.write(one.name, line)
+        if query.follow:
+            _follow(client, deployment, found, writer, query)
+        else:
+            _read(client, found, writer, query)
 
 
 COMMAND = logs
@@ -73,12 +81,13 @@ def query_of(options: Mapping[str, Any]) -> LogQuery:
 
 def _instances(
     here: Invocation, client: "Client", name: str, instance: str | None
-) -> list[AnyObject]:
+) -> tuple[str, list[AnyObject]]:
+    """(deployment whose every instance is meant, or nothing; the instances)."""
     if instance is not None:
-        return [find(here, client.instances, instance)]
+        return "", [find(here, client.instances, instance)]
     found = find_either(here, client, name)
     if found.of.name == "instance":
-        return [found]
+        return "", [found]
     every: list[AnyObject] = list(instances_of(client, name))
     if not every:
         raise NotFoundError(
@@ -86,27 +95,29 @@ def _instances(
             hint=f"See why with: aimindserve why {name}",
             params={"kind": "instance", "name": name},
         )
-    return every
+    return name, every
 
 
 class Writer:
     """Prints lines as they are, or with the instance in front where there are several."""
 
     def __init__(self, here: Invocation, names: Sequence[str]) -> None:
-        self._here = here
-        self._width = max((len(name) for name in names), default=0) if len(names) > 1 else 0
-        self._colours = {name: _COLOURS[place % len(_COLOURS)] for place, name in enumerate(names)}
+        self.here = here
+        self._names = list(names)
 
     def write(self, instance: str, line: str) -> None:
-        """Print one line."""
-        if self._here.output == "json":
+        """Print one line. `instance` may be one that was not among the names so far."""
+        if instance not in self._names:
+            self._names.append(instance)
+        if self.here.output == "json":
             click.echo(json.dumps({"instance": instance, "line": line}, ensure_ascii=False))
             return
         text = visible(line)
-        if self._width:
-            name = f"{instance:<{self._width}}"
-            colour = self._colours[instance] if self._here.colour else None
-            text = f"{click.style(name, fg=colour) if colour else name}  {text}"
+        if len(self._names) > 1:
+            name = f"{instance:<{max(map(len, self._names))}}"
+            if self.here.colour:
+                name = click.style(name, fg=_COLOURS[self._names.index(instance) % len(_COLOURS)])
+            text = f"{name}  {text}"
         click.echo(text)
 
 
@@ -115,23 +126,36 @@ def visible(line: str) -> str:
     return _CONTROL.sub("", line)
 
 
-def _follow_all(
-    here: Invocation, client: "Client", found: Sequence[AnyObject], query: LogQuery
+def _read(client: "Client", found: Sequence[AnyObject], writer: Writer, query: LogQuery) -> None:
+    """Print one log after the other. Those that are away are told, and are a failure at the end."""
+    errors = [_read_one(client, one.name, writer, query, alone=len(found) == 1) for one in found]
+    failed = next((error for error in errors if error is not None), None)
+    if failed is not None:
+        raise click.exceptions.Exit(exit_code(failed))
+
+
+def _read_one(
+    client: "Client", instance: str, writer: Writer, query: LogQuery, *, alone: bool
+) -> AimsError | None:
+    """Print one log. Why there is none is returned, unless no other log is to be printed."""
+    try:
+        for line in client.logs(instance, query):
+            writer.write(instance, line)
+    except (UnavailableError, UpstreamError, NotFoundError) as error:
+        if alone or isinstance(error, UnreachableError):
+            raise
+        message, params = f"{instance}: {error.message}", {**error.params, "instance": instance}
+        told = type(error)(message, hint=error.hint, params=params)
+        show(told, as_json=writer.here.output == "json", language=writer.here.language)
+        return told
+    return None
+
+
+def _follow(
+    client: "Client", deployment: str, found: Sequence[AnyObject], writer: Writer, query: LogQuery
 ) -> None:
-    """Follow several logs at once, one stream each."""
-    import anyio
+    """Follow every log at once, until Ctrl-C or until there is nothing left to follow."""
+    from aimindserve.cli._follow import Following, follow
 
-    from aimindserve.client.aio import AsyncClient
-
-    writer = Writer(here, [one.name for one in found])
-
-    async def follow(asking: AsyncClient, name: str) -> None:
-        async for line in asking.logs(name, query):
-            writer.write(name, line)
-
-    async def run() -> None:
-        async with client.twin() as asking, anyio.create_task_group() as group:
-            for one in found:
-                group.start_soon(follow, asking, one.name)
-
-    anyio.run(run)
+    what = Following(query, deployment, writer.write, writer.here.note)
+    follow(client.twin, found, what)

@@ -1,16 +1,12 @@
 """Give an administrator who cannot sign in a new password."""
 
 import json
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import Any
 
 import click
 
 from aimindserve.cli._failure import CommandError
-from aimindserve.core.errors import AimsError, StoreUnavailableError
-
-if TYPE_CHECKING:
-    from aimindserve.boot.settings import Settings
 
 
 @click.command("reset-admin-password")
@@ -33,13 +29,14 @@ def reset_admin_password(
 ) -> None:
     """Give an administrator who cannot sign in a new password, which must be changed then.
 
-    On the server's machine nothing else is needed: a running server trusts it, and one that is not
-    running has its database opened directly. Elsewhere give --server-url and --api-key.
+    On the server's machine its data directory is enough, found as `start` finds it: a running
+    server is asked, and of one that does not run the database is opened. All sessions of the user
+    end. Elsewhere give --server-url and --api-key.
     """
     if server_url is not None:
         password = _ask_server(server_url, api_key, user)
     else:
-        password = _here(places, api_key, user)
+        password = _here(places, user)
     if output == "json":
         click.echo(json.dumps({"user": user, "password": password}))
         return
@@ -50,32 +47,17 @@ def reset_admin_password(
 COMMAND = reset_admin_password
 
 
-def _here(places: dict[str, str | None], api_key: str | None, user: str) -> str:
+def _here(places: dict[str, str | None], user: str) -> str:
     from aimindserve.boot.load import load
-    from aimindserve.boot.places import places_of
+    from aimindserve.boot.recovery import new_admin_password
+    from aimindserve.boot.resolve import DEFAULT
+    from aimindserve.kit import log
 
-    flags = {name: value for name, value in places.items() if value is not None}
-    settings = load(flags).settings
-    files, refused = places_of(settings), None
-    running = _address(files.address)
-    if running is not None:
-        try:
-            password = _ask_server(running, api_key, user)
-        except AimsError as error:
-            refused = error
-        else:
-            if user == "admin":
-                files.admin_password.unlink(missing_ok=True)
-            return password
-    return _offline(settings, user, refused)
-
-
-def _address(file: Path) -> str | None:
-    """The address of the server that runs on this data directory."""
-    try:
-        return str(json.loads(file.read_text("utf-8"))["url"])
-    except (OSError, ValueError, KeyError):
-        return None
+    # What opening a database has to say is no data: standard output is for the password.
+    log.configure(stream=sys.stderr)
+    resolved = load({name: value for name, value in places.items() if value is not None})
+    given = resolved.origins["database_url"] != DEFAULT
+    return new_admin_password(resolved.settings, user, database_given=given)
 
 
 def _ask_server(url: str, api_key: str | None, user: str) -> str:
@@ -86,24 +68,3 @@ def _ask_server(url: str, api_key: str | None, user: str) -> str:
     if password is None:
         raise CommandError(f"{url} set a password but did not say which.")
     return password
-
-
-def _offline(settings: "Settings", user: str, refused: AimsError | None) -> str:
-    import asyncio
-
-    from aimindserve.boot.recovery import new_admin_password
-
-    if not settings.general.data_dir.is_dir():
-        raise CommandError(
-            f"There is no server's data in {settings.general.data_dir}.",
-            hint="Name the directory with --data-dir, or a server with --server-url.",
-        )
-    try:
-        return asyncio.run(new_admin_password(settings, user))
-    except StoreUnavailableError as error:
-        if refused is None:
-            raise
-        raise CommandError(
-            f"The running server refused ({refused.message}) and holds its database.",
-            hint="Stop the server and try again, or give --api-key of an administrator.",
-        ) from error

@@ -91,6 +91,9 @@ class ServerConfig:
     """Key of every stored hash of a secret."""
     join_token: str
     gateway_credential: str
+    operator_credential: str = ""
+    """Whoever can read it from the server's own directory is trusted like localhost; empty: nobody.
+    """
     trust_localhost: bool = True
     openapi_docs: bool = True
     secure_cookies: bool = False

@@ -26,6 +26,7 @@ from aimindserve.kit.log import get_logger
 from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.store import _migrate
 from aimindserve.store._dialect import MIGRATION_S, TRANSACTION_S, Dialect, Trouble
+from aimindserve.store._refusals import no_database
 from aimindserve.store.urls import check_url, masked
 
 log = get_logger("store")
@@ -39,9 +40,10 @@ PAUSE_FIRST_S = 0.01
 class Database:
     """A database at a URL. `run` may be called by many tasks at once."""
 
-    def __init__(self, url: str, clock: Clock, random: Random) -> None:
+    def __init__(self, url: str, clock: Clock, random: Random, *, create: bool = True) -> None:
         self._url = masked(url)
         self._dialect = _dialect(url)
+        self._create = create
         self._clock = clock
         self._random = random
         self._tasks = TaskSupervisor(clock)
@@ -56,12 +58,14 @@ class Database:
 
     async def open(self) -> None:
         """Connect and bring the schema up to date; raises SettingsError, StoreUnavailableError,
-        StorageFullError."""
+        StorageFullError, and NotFoundError where nothing is to be created."""
         self._tasks = TaskSupervisor(self._clock)
         self._idle = asyncio.Event()
-        self._dialect.claim()
+        self._dialect.claim(create=self._create)
         self._engine = self._dialect.engine()
         try:
+            if not self._create and await self.run(_migrate.version) is None:
+                raise no_database(self._url)
             if await self.run(_migrate.is_needed):
                 await self._migrate()
         except BaseException:

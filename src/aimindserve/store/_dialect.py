@@ -54,8 +54,11 @@ class Dialect(Protocol):
         """What its driver may raise."""
         ...
 
-    def claim(self) -> None:
-        """Make it ours, where only one process may use it; raises SettingsError."""
+    def claim(self, *, create: bool) -> None:
+        """Make it ours, where only one process may use it; without `create` it must be there.
+
+        Raises SettingsError, NotFoundError.
+        """
         ...
 
     def release(self) -> None:

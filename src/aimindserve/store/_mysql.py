@@ -58,8 +58,9 @@ class MySql:
             )
         self._url = url.set(drivername="mysql+asyncmy", query={})
 
-    def claim(self) -> None:
+    def claim(self, *, create: bool) -> None:
         """Others may use it too."""
+        del create  # a database is made by its own administrator; its tables are looked for later
 
     def release(self) -> None:
         """Nothing was claimed."""

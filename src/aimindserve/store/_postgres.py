@@ -56,8 +56,9 @@ class Postgres:
         self._ssl = query.pop("sslmode", None)
         self._url = url.set(drivername="postgresql+asyncpg", query={})
 
-    def claim(self) -> None:
+    def claim(self, *, create: bool) -> None:
         """Others may use it too."""
+        del create  # a database is made by its own administrator; its tables are looked for later
 
     def release(self) -> None:
         """Nothing was claimed."""

@@ -1,4 +1,4 @@
-"""The three ways a write can contradict what is there, worded once for every backing."""
+"""The ways in which what is wanted can contradict what is there, worded once for every backing."""
 
 from aimindserve.core.errors import ExistsError, NotFoundError, StaleError
 
@@ -22,4 +22,12 @@ def stale(kind: str, name: str, *, present: int, expected: int) -> StaleError:
         f"not {expected}.",
         hint="Read it again and repeat the change.",
         params={"kind": kind, "name": name, "revision": present, "expected": expected},
+    )
+
+
+def no_database(where: str) -> NotFoundError:
+    """Nothing of ours is kept there, and nothing was to be made."""
+    return NotFoundError(
+        f"There is no database of aiMindServe at {where}.",
+        params={"kind": "database", "name": where},
     )

@@ -23,6 +23,7 @@ from aimindserve.core.errors import SettingsError
 from aimindserve.kit.lockfile import LockFile
 from aimindserve.kit.units import MIB
 from aimindserve.store._dialect import TRANSACTION_S, Trouble
+from aimindserve.store._refusals import no_database
 
 T = TypeVar("T")
 
@@ -43,8 +44,10 @@ class Sqlite:
         self._lock = LockFile(path.with_name(path.name + ".lock"))
         self._thread: ThreadPoolExecutor | None = None
 
-    def claim(self) -> None:
-        """Make the directory and take the lock file; raises SettingsError."""
+    def claim(self, *, create: bool) -> None:
+        """Make the directory and take the lock file; raises SettingsError, NotFoundError."""
+        if not create and not self._path.is_file():
+            raise no_database(str(self._path))
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             holder = self._lock.take()

@@ -45,9 +45,15 @@ class SqlBacking:
     """A backing on a database; raises SettingsError for a URL that `check_url` refuses."""
 
     def __init__(
-        self, url: str, *, clock: Clock | None = None, random: Random | None = None
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        random: Random | None = None,
+        create: bool = True,
     ) -> None:
-        self._database = Database(url, clock or SystemClock(), random or Random())  # noqa: S311 - jitter
+        jitter = random or Random()  # noqa: S311 - no secret depends on it
+        self._database = Database(url, clock or SystemClock(), jitter, create=create)
 
     @property
     def shared(self) -> bool:

@@ -28,12 +28,13 @@ _SCHEMES = {
 _ALIASES = {"postgres": "postgresql", "mariadb": "mysql"}
 
 
-def backing_for(url: str) -> Backing:
-    """The backing that keeps its rows at `url`; raises SettingsError."""
+def backing_for(url: str, *, create: bool = True) -> Backing:
+    """The backing that keeps its rows at `url`; raises SettingsError. Without `create`, opening it
+    raises NotFoundError where nothing of ours is kept, and leaves nothing behind."""
     check_url(url)
     from aimindserve.store.sql import SqlBacking
 
-    return SqlBacking(url)
+    return SqlBacking(url, create=create)
 
 
 def check_url(url: str) -> str:

@@ -14,14 +14,16 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Text, create_engine, event
+from sqlalchemy import Connection, Text, create_engine, event, inspect
 
+from aimindserve.core.errors import NotFoundError
 from aimindserve.kit.clock import SystemClock
 from aimindserve.store import _migrate
 from aimindserve.store._schema import SCHEMA, metadata
 from aimindserve.store.records.audit import AuditEntry, audit
 from aimindserve.store.records.events import Event, events
 from aimindserve.store.sql import SqlBacking
+from aimindserve.store.urls import backing_for
 from contract.store.places import Place, ask, child_environment, draft, opened, place
 
 
@@ -34,7 +36,7 @@ def on(database: Place, *works: object, migrated: bool = False) -> list[object]:
         if migrated:
             await backing.open()
         else:
-            inner._dialect.claim()
+            inner._dialect.claim(create=True)
             inner._engine = inner._dialect.engine(patient=True)
         try:
             return [await inner.run(work) for work in works]
@@ -277,6 +279,24 @@ def test_processes_that_start_together_migrate_once(database: Place) -> None:
         assert count == 1
 
     asyncio.run(run())
+
+
+def test_where_nothing_is_to_be_created_nothing_is(database: Place) -> None:
+    on(database, lambda connection: None)
+    with pytest.raises(NotFoundError, match="There is no database of aiMindServe"):
+        asyncio.run(backing_for(database.url, create=False).open())
+    assert on(database, lambda connection: inspect(connection).get_table_names()) == [[]]
+    on(database, _migrate.upgrade)
+
+    async def opened() -> int:
+        backing = backing_for(database.url, create=False)
+        await backing.open()
+        try:
+            return (await backing.load())[0]
+        finally:
+            await backing.close()
+
+    assert asyncio.run(opened()) == 0
 
 
 def test_a_database_that_is_up_to_date_is_opened_without_alembic(sqlite: Place) -> None:

@@ -1,6 +1,7 @@
 """Who is asking: one extractor for every carrier of a credential, one answer for every process.
 
-    Authorization: Bearer X     API key, worker credential, join token, the gateway's credential
+    Authorization: Bearer X     API key, worker credential, join token, the gateway's credential,
+                                the operator's, from a file of the server's own directory
     x-api-key: X                API key
     cookie aims_session         a person's session
     (nothing, from loopback)    trusted localhost, if the settings allow it
@@ -151,6 +152,8 @@ class Verifier:
         """Who presents `secret` as a bearer; raises UnauthenticatedError."""
         if self.config.gateway_credential and same(secret, self.config.gateway_credential):
             return Principal(PrincipalKind.GATEWAY, "gateway")
+        if self.config.operator_credential and same(secret, self.config.operator_credential):
+            return self.localhost()
         if self.config.join_token and same(secret, self.config.join_token):
             return Principal(PrincipalKind.JOIN, "join")
         if secret.startswith(f"{WORKER_PREFIX}."):
