@@ -29,31 +29,34 @@ class _Wish:
 def device_answers(ask: Ask, shape: Shape, worker: WorkerView) -> list[dict[str, Any]]:
     """For every device of `worker`: what it has free, what one device needs, and the code of what
     speaks against it; null when nothing does."""
+    return [_answer(ask, shape.on(device.name), worker, device) for device in worker.devices]
+
+
+def _answer(ask: Ask, shape: Shape, worker: WorkerView, device: Device) -> dict[str, Any]:
     wish = _wish(shape)
-    return [
-        {
-            "device": device.id,
-            "code": _against(ask, shape, wish, worker, device),
-            "free_bytes": worker.device_free_bytes.get(device.id, 0),
-            "need_bytes": _needed(wish, device),
-            "missing_bytes": max(
-                _needed(wish, device) - worker.device_free_bytes.get(device.id, 0), 0
-            ),
-        }
-        for device in worker.devices
-    ]
+    free, need = worker.device_free_bytes.get(device.id, 0), _needed(wish, device)
+    return {
+        "device": device.id,
+        "code": _against(ask, shape, wish, worker, device),
+        "free_bytes": free,
+        "need_bytes": need,
+        "missing_bytes": max(need - free, 0),
+    }
 
 
 def nearest(ask: Ask, workers: Sequence[WorkerView]) -> dict[str, Any]:
     """What comes closest to the shape that needs least of its kind: `device` (one that would hold
     all of it), `worker` (its devices together), `cluster` (all of them), or `ram` where no shape
     takes a device. Empty without a worker that may be used."""
-    with_devices = [shape for shape in ask.shapes if _wish(shape).whole]
     usable = [worker for worker in workers if worker.ready and not worker.cordoned]
+    kinds = {device.name for worker in usable for device in worker.devices}
+    with_devices = [each.over(kinds) for each in ask.shapes if _wish(each).whole]
     if not usable or not ask.shapes:
         return {}
     if not with_devices:
-        need = min(sum(rank.ram.total for rank in shape.ranks) for shape in ask.shapes)
+        kinds = {worker.processor for worker in usable}
+        shapes = [shape.over(kinds) for shape in ask.shapes]
+        need = min(sum(rank.ram.total for rank in shape.ranks) for shape in shapes)
         best = max(usable, key=lambda worker: (worker.ram_free_bytes, worker.name))
         return {"ram": _told(best.name, need, best.ram_free_bytes)}
     shape = min(with_devices, key=lambda each: _wish(each).whole)
