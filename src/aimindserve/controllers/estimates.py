@@ -35,7 +35,7 @@ from aimindserve.core.measurement import Footprint, Sample
 from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import InstanceObservation
-from aimindserve.core.shape import MEASURED
+from aimindserve.core.shape import MEASURED, kind_of
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.resources.estimate import EstimateSpec, EstimateStatus
@@ -129,7 +129,7 @@ class EstimatesController:
         found = None if file is None else file.status.observed
         if worker is None or found is None or found.facts is None:
             return None
-        kinds = self._kinds(placement) or processor_kind(worker)
+        device = self._kind(placement) or processor_kind(worker)
         backend = find(placement.backend)
         if isinstance(backend, Reason):
             return None
@@ -143,21 +143,21 @@ class EstimatesController:
             shape=key.shape,
             parameters=key.parameters,
             settings=key.settings,
-            device=kinds,
+            device=device,
         )
         return _Seen(placement, observed, spec)
 
-    def _kinds(self, placement: Placement) -> str:
-        """The names of the devices it has; empty when it has none."""
-        names: dict[str, None] = {}
+    def _kind(self, placement: Placement) -> str:
+        """The kind of its devices, or the kinds; empty when it has none."""
+        names: set[str] = set()
         for rank in placement.ranks:
             worker = find_worker(self._store, rank.worker)
             seen = None if worker is None else worker.status.observed
             claimed = {claim.device for claim in rank.claims}
             for device in () if seen is None else seen.inventory.devices:
                 if device.id in claimed:
-                    names[device.name] = None
-        return ", ".join(names)
+                    names.add(device.name)
+        return kind_of(names)
 
     def _engines(self, instance: Instance, seen: _Seen) -> Mapping[str, EngineUsage] | None:
         """By worker, what its part of the instance held when it was ready; None while that has not

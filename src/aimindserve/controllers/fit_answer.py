@@ -6,7 +6,7 @@ and `core.advice`.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from aimindserve.backends._all import find
@@ -15,7 +15,7 @@ from aimindserve.core.advice import advise
 from aimindserve.core.device import MemoryParts
 from aimindserve.core.placement import Placement, Rank
 from aimindserve.core.reason import Reason
-from aimindserve.core.shape import DECLARED, ESTIMATED, MEASURED, ROUGH, Shape
+from aimindserve.core.shape import DECLARED, DERIVED, ESTIMATED, MEASURED, ROUGH, Shape
 from aimindserve.kit.units import format_bytes
 from aimindserve.scheduler.base import Ask, Plan, Refusal, Snapshot, WorkerView
 from aimindserve.scheduler.changes import Change
@@ -25,7 +25,12 @@ from aimindserve.scheduler.room import fetch_bytes
 
 TIGHT_SHARE = 0.02
 """Less than this of a device's memory left over is told as tight."""
-_SPREAD = {MEASURED: (0.98, 1.02), ESTIMATED: (0.93, 1.0), DECLARED: (1.0, 1.0)}
+_SPREAD = {
+    MEASURED: (0.98, 1.02),
+    DERIVED: (0.9, 1.1),
+    ESTIMATED: (0.93, 1.0),
+    DECLARED: (1.0, 1.0),
+}
 _ROUGH = (0.7, 1.3)
 """By confidence: what the true need may be, as a share of the estimate. Estimates from formulas
 are upper bounds that lie within 5 to 7 % of what was measured (tests/bench/memory_llama_cpp.py)."""
@@ -73,7 +78,7 @@ def answer(
     refused = [ask for ask in asked.mine if ask.instance in plan.refusals]
     places = _Places(world)
     placements = [places.place(ask, plan) for ask in placed]
-    shape = _shape(asked.mine, plan)
+    shape = _shape(asked.mine, plan, world.snapshot)
     document |= {
         "replicas": {"asked": len(asked.mine), "placed": len(placed)},
         "backend": asked.priced.backend,
@@ -202,13 +207,21 @@ class _Places:
             self._held.setdefault(claim.device, Counter())[instance] += claim.memory_bytes
 
 
-def _shape(asks: Sequence[Ask], plan: Plan) -> Shape | None:
-    """The shape that was taken, or the least demanding one that was tried."""
+def _shape(asks: Sequence[Ask], plan: Plan, seen: Snapshot) -> Shape | None:
+    """The shape that was taken, or the least demanding one that was tried, as it is on what there
+    is."""
     for ask in asks:
         decision = plan.decisions.get(ask.instance)
-        if decision is not None and decision.shape is not None:
-            return ask.shapes[decision.shape]
-    return asks[-1].shapes[-1] if asks and asks[-1].shapes else None
+        if decision is not None and decision.shape is not None and decision.placement is not None:
+            return replace(
+                ask.shapes[decision.shape], confidence=decision.placement.confidence, kinds=()
+            )
+    if not asks or not asks[-1].shapes:
+        return None
+    shape = asks[-1].shapes[-1]
+    if not shape.takes_devices:
+        return shape.over({worker.processor for worker in seen.workers})
+    return shape.over({device.name for worker in seen.workers for device in worker.devices})
 
 
 def _need(shape: Shape | None, placement: Placement | None, disk: int) -> dict[str, int]:

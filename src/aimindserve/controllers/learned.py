@@ -2,8 +2,9 @@
 
     (model digest, backend and version, parameters, environment, shape) + device kind ─▶ samples
 
-An exact match or nothing: a model with another context is another question. Reads only; it keeps
-an index of the store's list for as long as that list is the same.
+An exact match or nothing: a model with another context is another question, and what was measured
+on one kind of device says nothing of another. Reads only; it keeps an index of the store's list for
+as long as that list is the same.
 """
 
 import hashlib
@@ -14,12 +15,12 @@ from functools import lru_cache
 import msgspec
 
 from aimindserve import __version__
-from aimindserve.controllers.views import Estimate, Worker, estimates, workers
+from aimindserve.controllers.views import Estimate, Worker, estimates
 from aimindserve.core.facts import ModelFacts
 from aimindserve.core.secrecy import masked
 from aimindserve.core.shape import Shape
 from aimindserve.resources.deployment import DeploymentSpec
-from aimindserve.scheduler.estimates import correct
+from aimindserve.scheduler.estimates import learn
 from aimindserve.store.base import Store
 
 
@@ -59,22 +60,15 @@ class Learned:
         self._store = store
         self._listed: Sequence[Estimate] = ()
         self._index: Mapping[Key, Sequence[Estimate]] = {}
-        self._workers: Sequence[Worker] = ()
-        self._kinds: Mapping[str, frozenset[str]] = {}
 
     def correct(
         self, facts: ModelFacts, backend: str, template: DeploymentSpec, shape: Shape
     ) -> Shape:
-        """The shape, corrected if the same has run before."""
+        """The shape, corrected for every kind of device on which the same has run before."""
         if not estimates(self._store):
             return shape
         key = key_of(facts, backend, template, shape.label, shape.parameters)
-        found = self._found(key)
-        samples = [sample for each in found for sample in each.status.samples]
-        if not samples:
-            return shape
-        measured = {each.spec.device for each in found if each.status.samples}
-        return correct(shape, samples, everywhere=self._usable(shape) <= measured)
+        return learn(shape, {each.spec.device: each.status.samples for each in self._found(key)})
 
     def _found(self, key: Key) -> Sequence[Estimate]:
         listed = estimates(self._store)
@@ -84,16 +78,6 @@ class Learned:
                 index.setdefault(key_in(each), []).append(each)
             self._index, self._listed = index, listed
         return self._index.get(key, ())
-
-    def _usable(self, shape: Shape) -> frozenset[str]:
-        """The kinds of device, or of processor, in this cluster that the shape may come to."""
-        listed = workers(self._store)
-        if listed is not self._workers:
-            self._kinds, self._workers = _kinds(listed), listed
-        takes = shape.layers is not None or any(rank.devices for rank in shape.ranks)
-        types = shape.requirement.device_types or tuple(each for each in self._kinds if each)
-        wanted = types if takes else ("",)
-        return frozenset(kind for type_ in wanted for kind in self._kinds.get(type_, ()))
 
 
 def key_in(estimate: Estimate) -> Key:
@@ -115,18 +99,6 @@ def facts_digest(facts: ModelFacts) -> str:
     out, so that a program that could read more would not forget the models that say no more."""
     said = {name: value for name, value in msgspec.to_builtins(facts).items() if value}
     return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()[:16]
-
-
-def _kinds(listed: Sequence[Worker]) -> Mapping[str, frozenset[str]]:
-    """Device type -> names of devices; the empty type stands for processors."""
-    kinds: dict[str, set[str]] = {}
-    for worker in listed:
-        seen = worker.status.observed
-        if seen is not None:
-            kinds.setdefault("", set()).add(processor_kind(worker))
-            for device in seen.inventory.devices:
-                kinds.setdefault(device.type, set()).add(device.name)
-    return {type_: frozenset(names) for type_, names in kinds.items()}
 
 
 def _digest(env: Mapping[str, str]) -> str:

@@ -3,7 +3,8 @@
 A backend turns a model into shapes, best first; the scheduler packs shapes and knows nothing else.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from aimindserve.core.device import NO_MEMORY, MemoryParts, Need
 
@@ -34,6 +35,10 @@ DECLARED = "declared"
 """The user said so."""
 MEASURED = "measured"
 """Engines really took that."""
+DERIVED = "derived"
+"""Worked out as otherwise, then corrected by what engines took that ran in a way not quite this
+one: cut elsewhere, or on devices of other kinds as well."""
+_BY_TRUST = (ROUGH, ESTIMATED, DECLARED, DERIVED, MEASURED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +69,18 @@ class Layers:
 
 
 @dataclass(frozen=True, slots=True)
+class OnKind:
+    """What a shape needs on devices of one kind."""
+
+    kind: str
+    """A device's name, or that of the processor for shapes that take no device; several in one
+    instance: their names, sorted, with commas between."""
+    ranks: tuple[Need, ...]
+    layers: Layers | None = None
+    confidence: str = MEASURED
+
+
+@dataclass(frozen=True, slots=True)
 class Shape:
     """One way to run an instance.
 
@@ -87,4 +104,87 @@ class Shape:
     parameters: tuple[str, ...] = ()
     """Backend parameters this shape implies, for example `--tensor-parallel-size 2`."""
     confidence: str = ESTIMATED
-    """Where its bytes come from: `rough`, `high`, `declared`, `measured`."""
+    """Where its bytes come from: `rough`, `high`, `declared`, `derived`, `measured`."""
+    kinds: tuple[OnKind, ...] = ()
+    """Kinds of device on which it needs something else, since engines were measured there; `ranks`,
+    `layers` and `confidence` are about all others."""
+
+    @property
+    def takes_devices(self) -> bool:
+        """Whether any of it runs on devices."""
+        return self.layers is not None or any(rank.devices for rank in self.ranks)
+
+    def on(self, kind: str) -> "Shape":
+        """The shape as it is on devices of `kind`, and nowhere else."""
+        if not self.kinds:
+            return self
+        found = next((each for each in self.kinds if each.kind == kind), None)
+        if found is None:
+            return replace(self, kinds=())
+        return replace(
+            self,
+            ranks=found.ranks,
+            layers=found.layers,
+            confidence=found.confidence,
+            kinds=(),
+        )
+
+    def over(self, kinds: Collection[str]) -> "Shape":
+        """The shape on devices of several kinds at once, whichever rank gets which: as such a mix
+        was measured, else of everything the most that it needs on any of them."""
+        if not self.kinds or len(kinds) < 2:
+            return self.on(next(iter(kinds), ""))
+        together = kind_of(kinds)
+        if any(each.kind == together for each in self.kinds):
+            return _alike(self.on(together))
+        found = [self.on(kind) for kind in sorted(kinds)]
+        if all(each == found[0] for each in found):
+            return found[0]
+        layers = [each.layers for each in found if each.layers is not None]
+        return replace(
+            found[0],
+            ranks=tuple(
+                Need(
+                    tuple(_most(same) for same in zip(*(e.devices for e in ranks), strict=True)),
+                    _most([each.ram for each in ranks]),
+                )
+                for ranks in zip(*(each.ranks for each in found), strict=True)
+            ),
+            layers=_most_layers(layers) if layers else None,
+            confidence=least_trusted([DERIVED, *(each.confidence for each in found)]),
+        )
+
+
+def kind_of(names: Collection[str]) -> str:
+    """One word for the kinds of device of one instance."""
+    return ", ".join(sorted(set(names)))
+
+
+def least_trusted(confidences: Collection[str]) -> str:
+    """What can be said of numbers that come from all of these."""
+    return min(confidences, key=_BY_TRUST.index)
+
+
+def _alike(shape: Shape) -> Shape:
+    """What the largest of its devices takes, on each: who knows which one that will be."""
+    held = [parts for rank in shape.ranks for parts in rank.devices]
+    if not held:
+        return shape
+    most = _most(held)
+    return replace(
+        shape,
+        ranks=tuple(replace(rank, devices=(most,) * len(rank.devices)) for rank in shape.ranks),
+    )
+
+
+def _most(parts: Sequence[MemoryParts]) -> MemoryParts:
+    return max(parts, key=lambda each: each.total)
+
+
+def _most_layers(layers: Sequence[Layers]) -> Layers:
+    return replace(
+        layers[0],
+        device=tuple(_most(same) for same in zip(*(e.device for e in layers), strict=True)),
+        overhead=_most([each.overhead for each in layers]),
+        overhead_last=_most([each.overhead_last for each in layers]),
+    )

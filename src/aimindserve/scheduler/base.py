@@ -47,6 +47,8 @@ class WorkerView:
     """Where it keeps model files; None when that is not known."""
     python: str = ""
     """Version of its Python, which must be one among the workers of a Ray cluster."""
+    processor: str = ""
+    """The kind of its processors, by name; empty when that is not known."""
     backends: Mapping[str, tuple[str, ...]] | None = None
     """Backend name -> versions that are there; None when the worker does not say."""
     across: Mapping[str, int] = field(default_factory=dict[str, int])

@@ -48,11 +48,13 @@ def _remote(judge: Judge, sheet: Sheet, ask: Ask) -> Packed | None:
     if not mains:
         return None
     others = _hosts(judge, sheet.shape, ask)
-    way = Remote(ask, sheet.shape)
+    # Which devices it will be is not known yet: enough on all that it could be is enough.
+    shape = sheet.shape.over({each.name for worker in (*mains, *others) for each in worker.devices})
+    way = Remote(ask, shape)
     found = way.pack(mains, others)
     if found is None and ask.device_ids:
         found = way.pack(mains, others, forced=True)
-    return found
+    return None if found is None else replace(found, confidence=shape.confidence)
 
 
 def _hosts(judge: Judge, shape: Shape, ask: Ask) -> Sequence[WorkerView]:

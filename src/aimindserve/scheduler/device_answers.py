@@ -28,19 +28,19 @@ class _Wish:
 def device_answers(ask: Ask, shape: Shape, worker: WorkerView) -> list[dict[str, Any]]:
     """For every device of `worker`: what it has free, what one device needs, and the code of what
     speaks against it; null when nothing does."""
+    return [_answer(ask, shape.on(device.name), worker, device) for device in worker.devices]
+
+
+def _answer(ask: Ask, shape: Shape, worker: WorkerView, device: Device) -> dict[str, Any]:
     wish = _wish(shape)
-    return [
-        {
-            "device": device.id,
-            "code": _against(ask, shape, wish, worker, device),
-            "free_bytes": worker.device_free_bytes.get(device.id, 0),
-            "need_bytes": _needed(wish, device),
-            "missing_bytes": max(
-                _needed(wish, device) - worker.device_free_bytes.get(device.id, 0), 0
-            ),
-        }
-        for device in worker.devices
-    ]
+    free, need = worker.device_free_bytes.get(device.id, 0), _needed(wish, device)
+    return {
+        "device": device.id,
+        "code": _against(ask, shape, wish, worker, device),
+        "free_bytes": free,
+        "need_bytes": need,
+        "missing_bytes": max(need - free, 0),
+    }
 
 
 def _wish(shape: Shape) -> _Wish:

@@ -3,16 +3,16 @@
     correct(shape, samples) ─▶ the shape with measured bytes: never below the highest that was seen,
                                a margin above it that shrinks as samples agree
 
-Engines that never answered a request may still grow, and an estimate that is not known to be right
-for every kind of device may be raised by a sample, but not lowered. Pure.
+Engines that never answered a request may still grow: those may raise an estimate, but not lower it.
+Samples are of one kind of device, and so is what they correct. Pure.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from aimindserve.core.device import MemoryParts, Need
 from aimindserve.core.measurement import Footprint, Sample, accepted, peak
-from aimindserve.core.shape import DECLARED, MEASURED, Layers, Shape
+from aimindserve.core.shape import DECLARED, MEASURED, Layers, OnKind, Shape
 
 SAMPLES_KEPT = 8
 MARGINS = (0.03, 0.02, 0.01)
@@ -56,21 +56,34 @@ def _leaving(others: Sequence[Sample], fresh: Sample) -> Sample | None:
     return oldest if fresh.time - oldest.time > STALE_S else None
 
 
-def correct(shape: Shape, samples: Sequence[Sample], *, everywhere: bool = True) -> Shape:
-    """The shape as `samples` of it say. `everywhere`: they are of every kind of device it may be
-    placed on; else they only raise. What a user declared stays, and so does a shape without
-    samples."""
+def learn(shape: Shape, samples: Mapping[str, Sequence[Sample]]) -> Shape:
+    """The shape with what is known of it on each kind of device: `samples` by kind. Kinds of which
+    nothing was measured keep what was predicted."""
+    kinds: list[OnKind] = []
+    for kind in sorted(samples):
+        found = correct(shape, samples[kind])
+        if found is not shape:
+            kinds.append(OnKind(kind, found.ranks, found.layers, found.confidence))
+    return replace(shape, kinds=tuple(kinds)) if kinds else shape
+
+
+def correct(shape: Shape, samples: Sequence[Sample]) -> Shape:
+    """The shape as `samples` of it, all of one kind of device, say. What a user declared stays, and
+    so does a shape without samples."""
     good = accepted(samples)
     highest = peak(good)
     if highest is None or shape.confidence == DECLARED:
         return shape
     wanted = _with_margin(highest, good)
-    lowers = everywhere and any(sample.worked for sample in good)
+    lowers = any(sample.worked for sample in good)
     if shape.layers is not None:
         return _cut(shape, shape.layers, good)
     predicted = footprint(shape)
     if len(wanted.devices) != len(predicted.devices):
         wanted = replace(wanted, devices=predicted.devices)
+    if len(set(predicted.devices)) == 1:
+        # Ranks that are alike stay alike, whichever of them took a little more this time.
+        wanted = replace(wanted, devices=(max(wanted.devices),) * len(wanted.devices))
     if shape.device_fraction:
         # It takes its share whatever it needs: what was measured says nothing about the need.
         wanted = replace(wanted, devices=predicted.devices)

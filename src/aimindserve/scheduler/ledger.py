@@ -212,6 +212,7 @@ def view(machine: Machine, holdings: Sequence[Holding], grain: int = 1) -> Worke
         instances=Counter(holding.deployment for holding in holdings),
         disk_free_bytes=machine.usage.disk_available_bytes // grain * grain or None,
         python=machine.python,
+        processor=inventory.cpu_name or inventory.arch,
         backends=machine.backends,
         across=Counter(
             holding.placement.backend for holding in holdings if _is_across(holding.placement)

@@ -80,6 +80,7 @@ class _Guess:
 
 def nearest(ask: Ask, candidates: Sequence[Candidate]) -> dict[str, Any]:
     """What misses least, by level; levels that no shape can use are left out."""
+    candidates = [each for candidate in candidates for each in _by_kind(candidate)]
     levels: dict[str, Iterator[_Guess]] = {
         "device": _devices(ask, candidates),
         "worker": _workers(ask, candidates),
@@ -89,6 +90,29 @@ def nearest(ask: Ask, candidates: Sequence[Candidate]) -> dict[str, Any]:
     if not any(told.values()):
         told["ram"] = _best(ask, _rams(candidates))
     return {name: each for name, each in told.items() if each is not None}
+
+
+def _by_kind(candidate: Candidate) -> Iterator[Candidate]:
+    """A shape that needs more or less by the kind of device, as it is on the devices there."""
+    shape = candidate.shape
+    if not shape.kinds:
+        yield candidate
+        return
+    groups: dict[frozenset[str], list[WorkerView]] = {}
+    for worker in candidate.workers:
+        groups.setdefault(_kinds(shape, worker), []).append(worker)
+    if shape.across or (shape.layers is not None and shape.layers.remote_max):
+        every = frozenset(name for names in groups for name in names)
+        yield replace(candidate, shape=shape.over(every))
+        return
+    for names, workers in groups.items():
+        yield Candidate(shape.over(names), workers)
+
+
+def _kinds(shape: Shape, worker: WorkerView) -> frozenset[str]:
+    if not shape.takes_devices:
+        return frozenset({worker.processor})
+    return frozenset(device.name for device in worker.devices)
 
 
 def granted(worker: WorkerView, missing: Missing) -> WorkerView:
@@ -150,7 +174,7 @@ def _devices(ask: Ask, candidates: Sequence[Candidate]) -> Iterator[_Guess]:
     """One device of a worker, as if it had no other."""
     for each in candidates:
         shape = each.shape
-        if not _takes_devices(shape) or shape.across or way(ask, shape).count > 1:
+        if not shape.takes_devices or shape.across or way(ask, shape).count > 1:
             continue
         wish = _wish(shape)
         for worker in each.workers:
@@ -168,7 +192,7 @@ def _of_one(ask: Ask, shape: Shape, worker: WorkerView, pool: Pool) -> _Missed |
 
 def _workers(ask: Ask, candidates: Sequence[Candidate]) -> Iterator[_Guess]:
     for each in candidates:
-        if _takes_devices(each.shape) and not each.shape.across:
+        if each.shape.takes_devices and not each.shape.across:
             wish = _wish(each.shape)
             for worker in each.workers:
                 yield from _on_worker(ask, each.shape, wish, worker)
@@ -184,7 +208,7 @@ def _combinations(ask: Ask, candidates: Sequence[Candidate]) -> Iterator[_Guess]
 
 def _rams(candidates: Sequence[Candidate]) -> Iterator[_Guess]:
     for each in candidates:
-        if _takes_devices(each.shape) or each.shape.across:
+        if each.shape.takes_devices or each.shape.across:
             continue
         need = sum(rank.ram.total for rank in each.shape.ranks)
         for worker in each.workers:
@@ -374,10 +398,6 @@ def _wish(shape: Shape) -> _Wish:
 def _pools(ask: Ask, shape: Shape, worker: WorkerView) -> tuple[Pool, ...]:
     """Devices that may be used, with or without room."""
     return pools(worker, rule(ask, shape)._replace(fraction=0.0))
-
-
-def _takes_devices(shape: Shape) -> bool:
-    return shape.layers is not None or any(rank.devices for rank in shape.ranks)
 
 
 def _ram(worker: WorkerView) -> str:

@@ -1,6 +1,7 @@
 """Putting a shape on devices: which way is the shape's, and what is left afterwards.
 
     devices by number and need     packing/fixed.py
+    the same by kind of device     packing/kinds.py
     a cut between layers           packing/layers.py, with other workers' devices packing/remote.py
     a rank on each of several      packing/across.py
 
@@ -16,8 +17,7 @@ from aimindserve.core.shape import Shape
 from aimindserve.scheduler.base import Ask, WorkerView
 from aimindserve.scheduler.packing.across import Part
 from aimindserve.scheduler.packing.base import Short, Way
-from aimindserve.scheduler.packing.fixed import Fixed
-from aimindserve.scheduler.packing.layers import Cut
+from aimindserve.scheduler.packing.kinds import on_one_worker
 
 __all__ = ["Short", "Way", "pack", "release", "short", "take", "way"]
 
@@ -27,10 +27,8 @@ def way(ask: Ask, shape: Shape) -> Way:
     and shape come for all workers in turn."""
     kept_ask, kept_shape, found = _last[0]
     if found is None or kept_ask is not ask or kept_shape is not shape:
-        if shape.layers is not None:
-            found = Cut(ask, shape)
-        else:
-            found = Part(ask, shape) if shape.across else Fixed(ask, shape)
+        across = shape.across and shape.layers is None
+        found = Part(ask, shape) if across else on_one_worker(ask, shape)
         _last[0] = (ask, shape, found)
     return found
 

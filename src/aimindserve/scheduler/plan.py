@@ -71,7 +71,7 @@ def _commit(ask: Ask, index: int, found: Packed, judge: Judge, revision: int) ->
         parameters=shape.parameters,
         warnings=found.warnings,
         backend=ask.backend,
-        confidence=shape.confidence,
+        confidence=found.confidence or shape.confidence,
     )
     _take(ask, placement, judge.world)
     return Decision(ask, revision, index, placement, judged)

@@ -30,6 +30,8 @@ class Rule(NamedTuple):
     fraction: float = 0.0
     """Only devices of which this share is free."""
     only: frozenset[DeviceId] | None = None
+    name: str = ""
+    """Only devices of this name; empty: of any."""
     without: frozenset[DeviceId] = _NO_DEVICES
 
 
@@ -54,8 +56,8 @@ class Pool:
     """A rule that looks at what a device is says the same of all of them."""
 
 
-def rule(ask: Ask, shape: Shape) -> Rule:
-    """The rule that the devices of `shape` must meet for `ask`."""
+def rule(ask: Ask, shape: Shape, kind: str = "") -> Rule:
+    """The rule that the devices of `shape` must meet for `ask`; `kind`: only devices called so."""
     need = shape.requirement
     return Rule(
         need.device_types,
@@ -64,6 +66,7 @@ def rule(ask: Ask, shape: Shape) -> Rule:
         need.device_addresses,
         shape.device_fraction,
         frozenset(ask.device_ids) if ask.device_ids else None,
+        kind,
         _failed(ask.failures, shape) if ask.failures else _NO_DEVICES,
     )
 
@@ -78,6 +81,8 @@ def unfit(device: Device, allowed: Rule) -> str:
     """What the rule asks for that the device is not; empty when it is all of it."""
     if allowed.types and device.type not in allowed.types:
         return "a device of type " + " or ".join(allowed.types)
+    if allowed.name and device.name != allowed.name:
+        return f"a {allowed.name}"
     if allowed.capability and _number(device.compute_capability) < _number(allowed.capability):
         return f"compute capability {allowed.capability}"
     if allowed.driver and _number(device.driver_version) < _number(allowed.driver):
@@ -151,7 +156,13 @@ def _pool(kind: str, entries: list[tuple[Device, int]]) -> Pool:
     free = tuple(size for _, size in entries)
     order = sorted(range(len(free)), key=lambda place: -free[place])
     facts = {
-        (each.memory_bytes, each.compute_capability, each.driver_version, not each.address)
+        (
+            each.name,
+            each.memory_bytes,
+            each.compute_capability,
+            each.driver_version,
+            not each.address,
+        )
         for each, _ in entries
     }
     return Pool(

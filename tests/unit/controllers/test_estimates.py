@@ -84,6 +84,24 @@ def test_a_ready_engine_is_measured_and_the_next_one_is_placed_by_it():
     in_world(test)
 
 
+def test_what_an_h200_took_is_not_claimed_on_another_kind():
+    async def test(world):
+        await deployed(world)
+        await ready(world)
+        await world.add_worker("other", devices=1, kind="L40")
+        await world.look()
+        await world.change("deployment", "a", replicas=2, instances_per_worker_max=1)
+        placements = {
+            each.status.placement.worker: each.status.placement
+            for each in world.instances("a")
+            if each.status.placement is not None
+        }
+        assert placements["other"].ranks[0].claims[0].memory_bytes == 8 * GIB
+        assert placements["other"].confidence == "high"
+
+    in_world(test)
+
+
 def test_a_peak_that_grows_is_followed_and_a_steady_one_writes_nothing():
     async def test(world):
         await deployed(world)

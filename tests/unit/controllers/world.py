@@ -107,12 +107,12 @@ class World:
         """Time goes by also for a stalled process."""
         await asyncio.sleep(seconds)
 
-    async def add_worker(self, name, *, devices=0, ram_gib=64, labels=None):
+    async def add_worker(self, name, *, devices=0, ram_gib=64, labels=None, kind="H200"):
         inventory = replace(
             EXAMPLE_MACHINE,
             ram_bytes=ram_gib * GIB,
             devices=tuple(
-                Device(DeviceId(f"{name}:cuda:{n}"), n, "cuda", "nvidia", "H200", 80 * GIB)
+                Device(DeviceId(f"{name}:cuda:{n}"), n, "cuda", "nvidia", kind, 80 * GIB)
                 for n in range(devices)
             ),
         )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aimindserve.core.device import MemoryParts, Need
 from aimindserve.core.measurement import Footprint, Sample, accepted, peak
 from aimindserve.core.shape import DECLARED, MEASURED, ROUGH, Layers, Shape
-from aimindserve.scheduler.estimates import SAMPLES_KEPT, correct, footprint, keep
+from aimindserve.scheduler.estimates import SAMPLES_KEPT, correct, footprint, keep, learn
 
 MIB = 1024**2
 GIB = 1024**3
@@ -97,10 +97,14 @@ def test_an_engine_that_never_worked_raises_and_does_not_lower():
     assert corrected.confidence == "high"
 
 
-def test_what_is_not_known_everywhere_is_not_lowered():
-    corrected = correct(shape(), [sample(devices=(4 * GIB,))], everywhere=False)
-    assert footprint(corrected).devices[0] == 8 * GIB
-    assert correct(shape(), [sample(devices=(4 * GIB,))]).confidence == MEASURED
+def test_what_is_measured_on_one_kind_says_nothing_of_another():
+    made = learn(shape(), {"H200": [sample(devices=(4 * GIB,))], "L40": []})
+    assert [each.kind for each in made.kinds] == ["H200"]
+    assert made.on("H200").confidence == MEASURED
+    assert 4 * GIB <= footprint(made.on("H200")).devices[0] < 4.2 * GIB
+    for kind in ("L40", "A100", ""):
+        assert made.on(kind) == shape()
+    assert learn(shape(), {}) == shape()
 
 
 def test_an_odd_one_is_believed_when_it_is_confirmed():
@@ -135,6 +139,14 @@ def test_ranks_share_the_ram_as_predicted():
     totals = [each.ram.total for each in made.ranks]
     assert sum(totals) == footprint(made).ram_bytes >= 8 * GIB
     assert totals[1] > 2.9 * totals[0]
+
+
+def test_ranks_that_are_alike_stay_alike():
+    made = correct(shape(devices=(8 * GIB,) * 2), [sample(devices=(4 * GIB, 5 * GIB))])
+    first, second = footprint(made).devices
+    assert first == second > 5 * GIB
+    unlike = correct(shape(devices=(8 * GIB, 9 * GIB)), [sample(devices=(4 * GIB, 5 * GIB))])
+    assert len(set(footprint(unlike).devices)) == 2
 
 
 def test_a_share_of_a_device_is_no_need():

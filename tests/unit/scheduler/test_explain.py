@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from aimindserve.core.device import Device, MemoryParts, Need
 from aimindserve.core.reason import Reason
-from aimindserve.core.shape import Shape
+from aimindserve.core.shape import OnKind, Shape
 from aimindserve.scheduler import explain
 from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
 from aimindserve.scheduler.nearest import granted
@@ -211,6 +211,16 @@ def test_the_nearest_workers_for_what_spans_several_are_told():
     assert told["combination"]["workers"] == ["a", "c"]
     assert told["combination"]["missing"] == {"a:cuda:0": 10 * GIB, "c:cuda:0": 20 * GIB}
     assert "device" not in told
+
+
+def test_what_was_measured_on_a_kind_of_device_counts_there():
+    shape = Shape("1 device", (Need(devices=(MemoryParts(weights=70 * GIB),)),))
+    known = OnKind("H200", (Need(devices=(MemoryParts(weights=60 * GIB),)),))
+    there = two_cards("a", 50)
+    other = replace(two_cards("b", 55), devices=(replace(two_cards("b", 1).devices[0], name="L"),))
+    told = near([there, other], replace(shape, kinds=(known,)))
+    assert told["device"]["missing"] == {"a:cuda:0": 10 * GIB}
+    assert near([other], replace(shape, kinds=(known,)))["device"]["missing_bytes"] == 15 * GIB
 
 
 def test_where_no_device_is_wanted_the_ram_is_told():

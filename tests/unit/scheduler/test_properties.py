@@ -59,6 +59,8 @@ def check_ranks(snapshot, decision):
         return
     ranks = decision.placement.ranks
     shape = decision.ask.shapes[decision.shape]
+    if shape.kinds:
+        return  # what it needs where: test_kinds.py
     workers = [rank.worker for rank in ranks]
     types = {claim.device.split(":")[1] for rank in ranks for claim in rank.claims}
     if shape.layers is not None:

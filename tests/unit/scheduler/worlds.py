@@ -5,10 +5,12 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from aimindserve.core.device import Device, MemoryParts, Need
-from aimindserve.core.shape import Layers, Requirement, Shape
+from aimindserve.core.shape import Layers, OnKind, Requirement, Shape
 from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
 
 TYPES = ("cuda", "rocm", "mps")
+NAMES = ("A", "A", "B")
+"""Of devices, and of processors."""
 sizes = st.integers(0, 32)
 
 
@@ -27,7 +29,7 @@ def workers(draw, index):
                 index=number,
                 type=kind,
                 vendor="",
-                name="",
+                name=draw(st.sampled_from(NAMES)),
                 memory_bytes=total,
                 unified_memory=kind == "mps",
             )
@@ -47,6 +49,7 @@ def workers(draw, index):
         device_free_bytes=free,
         ports_free=draw(st.integers(0, 4)),
         python=draw(st.sampled_from(("3.11", "3.12", "3.12"))),
+        processor=draw(st.sampled_from(NAMES)),
     )
 
 
@@ -114,8 +117,31 @@ def across(draw):
     )
 
 
+@st.composite
+def measured(draw, kinds):
+    """A shape that is known to need something else on some kinds of device."""
+    shape = draw(kinds)
+
+    def another(parts):
+        return replace(parts, weights=draw(st.integers(0, 16)))
+
+    found = tuple(
+        OnKind(
+            kind,
+            tuple(
+                Need(tuple(another(each) for each in rank.devices), another(rank.ram))
+                for rank in shape.ranks
+            ),
+            shape.layers and replace(shape.layers, overhead=another(shape.layers.overhead)),
+        )
+        for kind in draw(st.lists(st.sampled_from(("A", "B", "A, B")), unique=True))
+    )
+    return replace(shape, kinds=found)
+
+
 def any_shape():
-    return st.one_of(shapes(), layered(), across())
+    plain = st.one_of(shapes(), layered(), across())
+    return st.one_of(plain, measured(plain))
 
 
 @st.composite

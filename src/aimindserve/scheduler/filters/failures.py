@@ -1,5 +1,7 @@
 """Refuses places where an instance with the same needs has run out of memory before."""
 
+from collections.abc import Iterable
+
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
 from aimindserve.scheduler.base import Ask, Screen, WorkerView
@@ -18,10 +20,15 @@ class Failures:
         if not ask.failures:
             return None
         of_ram = ask.failures.get(f"{worker.name}:ram")
-        if of_ram is not None and failed_with(of_ram, shape, _ram_bytes(shape)):
+        if of_ram is not None and all(
+            failed_with(of_ram, each, _ram_bytes(each)) for each in _here(shape, worker)
+        ):
             return of_ram
-        without = rule(ask, shape).without
-        failed = [device.id for device in worker.devices if device.id in without]
+        failed = [
+            device.id
+            for device in worker.devices
+            if device.id in ask.failures and device.id in rule(ask, shape.on(device.name)).without
+        ]
         if not failed or short(ask, shape, worker) is None:
             return None
         return ask.failures[failed[0]]
@@ -31,6 +38,13 @@ class Failures:
         if not ask.failures:
             return None
         return lambda worker: self.reject(ask, shape, worker) is None
+
+
+def _here(shape: Shape, worker: WorkerView) -> Iterable[Shape]:
+    """The shape as it would be on the worker, by the kinds that it has."""
+    if not shape.takes_devices:
+        return [shape.on(worker.processor)]
+    return [shape.on(kind) for kind in sorted({device.name for device in worker.devices})]
 
 
 def _ram_bytes(shape: Shape) -> int:

@@ -13,10 +13,10 @@ from functools import cache, cached_property
 from aimindserve.core.device import Need
 from aimindserve.core.placement import Rank
 from aimindserve.core.reason import Reason
-from aimindserve.core.shape import Shape
+from aimindserve.core.shape import Shape, least_trusted
 from aimindserve.scheduler.base import Ask, WorkerView
 from aimindserve.scheduler.packing.base import Bounds, Packed, Short, Way, mark_of
-from aimindserve.scheduler.packing.fixed import Fixed
+from aimindserve.scheduler.packing.kinds import on_one_worker
 from aimindserve.scheduler.room import pools, rule
 
 
@@ -28,7 +28,12 @@ class Part:
         self._shape = shape
         self._whole = shape.whole_workers and not ask.device_ids
         self._types = rule(ask, shape)._replace(fraction=0.0)
-        self._ways = [(need, _alone(ask, shape, need)) for need in dict.fromkeys(shape.ranks)]
+        alone = [_alone(shape, index) for index in range(len(shape.ranks))]
+        self._ranks = {each: place for place, each in enumerate(dict.fromkeys(alone))}
+        """Ranks that are not alike, each as a shape of its own."""
+        self._which = [self._ranks[each] for each in alone]
+        """Which of them each rank of the shape is."""
+        self._ways = [(each.ranks[0], _way(ask, each)) for each in self._ranks]
         self._ways.sort(key=lambda each: (len(each[0].devices), _size(each[0])))
         self.size = min((way.size for _, way in self._ways), default=0)
         self.count = min((len(need.devices) for need in shape.ranks), default=0)
@@ -75,9 +80,10 @@ class Part:
             return None
         chosen = min(found, key=lambda each: each[:3])[3]
         parts = [way.pack(ranked[place]) for place, way in chosen]
+        told = [part.confidence or self._shape.confidence for part in parts]
         ranks: tuple[Rank, ...] = tuple(rank for part in parts for rank in part.ranks)
         warnings: tuple[Reason, ...] = tuple(each for part in parts for each in part.warnings)
-        return Packed(ranks, warnings)
+        return Packed(ranks, warnings, least_trusted(told))
 
     def _groups(self, ranked: Sequence[WorkerView]) -> list[tuple[str, str]]:
         pythons = {worker.python for worker in ranked}
@@ -88,22 +94,22 @@ class Part:
         self, group: Sequence[int], ranked: Sequence[WorkerView], kind: str, *, forced: bool
     ) -> list[tuple[int, Way]] | None:
         """Per rank of the shape a place in `ranked`, and how the rank is packed there."""
-        needs = self._shape.ranks
-        ways = {need: _alone(self._ask, self._shape, need, kind) for need in needs}
+        needs, which = self._shape.ranks, self._which
+        ways = [_way(self._ask, each, kind) for each in self._ranks]
         order = sorted(range(len(needs)), key=lambda index: (-_size(needs[index]), index))
 
         @cache
-        def could(need: Need, place: int) -> bool:
-            worker, way = ranked[place], ways[need]
+        def could(alike: int, place: int) -> bool:
+            worker, way = ranked[place], ways[alike]
             here = way.fits(worker) or (forced and way.forced(worker))
-            return here and self._is_exact(need, worker)
+            return here and self._is_exact(needs[which.index(alike)], worker)
 
         taken: dict[int, int] = {}
         for index in order:
-            if not _seat(index, lambda rank, place: could(needs[rank], place), group, taken, set()):
+            if not _seat(index, lambda rank, place: could(which[rank], place), group, taken, set()):
                 return None
         places = {index: place for place, index in taken.items()}
-        return [(places[index], ways[needs[index]]) for index in range(len(needs))]
+        return [(places[index], ways[which[index]]) for index in range(len(needs))]
 
     def _is_exact(self, need: Need, worker: WorkerView) -> bool:
         """Whether the rank takes every device of the worker, where it has to."""
@@ -136,16 +142,19 @@ def _seat(
     return False
 
 
-def _alone(ask: Ask, shape: Shape, need: Need, kind: str = "") -> Fixed:
-    """One rank as a shape of its own, on devices of one type."""
-    requirement = shape.requirement
+def _alone(shape: Shape, index: int) -> Shape:
+    """One rank as a shape of its own."""
+    kinds = tuple(replace(each, ranks=(each.ranks[index],)) for each in shape.kinds)
+    return replace(shape, ranks=(shape.ranks[index],), across=False, kinds=kinds)
+
+
+def _way(ask: Ask, alone: Shape, kind: str = "") -> Way:
+    """One rank, on devices of one type."""
     if kind:
-        requirement = replace(requirement, device_types=(kind,))
-    each = len(need.devices) if ask.devices_each is not None else None
-    return Fixed(
-        replace(ask, devices_each=each),
-        replace(shape, ranks=(need,), requirement=requirement, across=False),
-    )
+        requirement = replace(alone.requirement, device_types=(kind,))
+        alone = replace(alone, requirement=requirement)
+    each = len(alone.ranks[0].devices) if ask.devices_each is not None else None
+    return on_one_worker(replace(ask, devices_each=each), alone)
 
 
 def _size(need: Need) -> int:

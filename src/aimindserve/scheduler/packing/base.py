@@ -37,6 +37,8 @@ class Packed:
 
     ranks: tuple[Rank, ...]
     warnings: tuple[Reason, ...] = ()
+    confidence: str = ""
+    """Where its bytes come from, when that is not what the shape says in general."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,8 @@ class Fixed:
     """One ask and shape. Binpack takes the fullest devices that fit, spread the emptiest; of those
     chosen by hand, the ones that fewest instances of the deployment have."""
 
-    def __init__(self, ask: Ask, shape: Shape) -> None:
+    def __init__(self, ask: Ask, shape: Shape, kind: str = "") -> None:
+        """`kind`: only devices of this name."""
         sizes = [
             (parts.total, index, place)
             for index, need in enumerate(shape.ranks)
@@ -34,7 +35,7 @@ class Fixed:
         ]
         self._ask = ask
         self._shape = shape
-        self._rule = rule(ask, shape)
+        self._rule = rule(ask, shape, kind)
         self._any = self._rule._replace(fraction=0.0)
         """Of devices chosen by hand, also those of which too little is free."""
         self._sizes = sorted(sizes, key=lambda size: (-size[0], *size[1:]))

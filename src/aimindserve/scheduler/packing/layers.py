@@ -148,6 +148,7 @@ class Cut:
     as many layers as possible where some may stay on the host."""
 
     def __init__(self, ask: Ask, shape: Shape) -> None:
+        """Raises ValueError for a shape that is not cut."""
         if shape.layers is None or len(shape.ranks) != 1:
             raise ValueError(f"{shape.label}: a cut between layers has one main process")
         self.model = Model(shape.layers, every=bool(ask.device_ids and ask.devices_each))

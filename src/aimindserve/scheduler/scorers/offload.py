@@ -3,6 +3,7 @@
 from aimindserve.core.shape import Shape
 from aimindserve.scheduler.base import Ask, Gauge, WorkerView
 from aimindserve.scheduler.pack import way
+from aimindserve.scheduler.packing.kinds import ByKind
 from aimindserve.scheduler.packing.layers import Cut
 
 
@@ -23,7 +24,7 @@ class Offload:
         if layers is None or layers.least >= len(layers.device):
             return None
         chosen = way(ask, shape)
-        return chosen.share if isinstance(chosen, Cut) else None
+        return chosen.share if isinstance(chosen, (Cut, ByKind)) else None
 
 
 PLUGIN = Offload()
