@@ -26,7 +26,9 @@ from aimindserve.kit.clock import SystemClock
 from aimindserve.kit.secrets import new_secret, write_private
 
 GATEWAY_LIMIT_S = 25.0
-WORKER_LIMIT_S = 40.0
+WORKER_LIMIT_S = 60.0
+"""Half a minute for answers under way, ten seconds for engines to end, ten to be killed, and what
+the agent tells the server."""
 CONTROL_LIMIT_S = 10.0
 
 

@@ -156,6 +156,8 @@ class WorkerObservation:
     python: str = ""
     backends: tuple[tuple[str, tuple[str, ...]], ...] | None = None
     """Inference backends that can be started there, each with the installed versions."""
+    presence: str = "here"
+    """`leaving` and `left` once its agent ends in order."""
 
 
 @dataclass(frozen=True, slots=True)

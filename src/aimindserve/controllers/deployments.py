@@ -32,11 +32,12 @@ from aimindserve.controllers.views import (
 from aimindserve.core.errors import ExistsError
 from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Class, Reason
-from aimindserve.core.report import FileState
+from aimindserve.core.report import FileState, Presence
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.resources.deployment import DeploymentSpec, DeploymentStatus
 from aimindserve.resources.instance import InstanceSpec, phase
+from aimindserve.resources.worker import away, presence
 from aimindserve.scheduler.retire import shared
 from aimindserve.store.base import Draft, Store
 
@@ -137,10 +138,15 @@ class DeploymentsController:
         for instance in instances_of(self._store, deployment):
             if not instance.spec.stopping:
                 continue
-            if all(find_worker(self._store, name) is None for name in placed_on(instance)):
+            if all(self._has_ended(name) for name in placed_on(instance)):
                 await self._store.delete(
                     "instance", instance.name, revision=instance.metadata.revision
                 )
+
+    def _has_ended(self, worker: str) -> bool:
+        """Whether no engine of ours can run on `worker`: it was removed, or went in order."""
+        found = find_worker(self._store, worker)
+        return found is None or presence(found.status) is Presence.LEFT
 
     def _steps(self, deployment: Deployment, mine: Sequence[Instance]) -> Steps:
         copies = [self._copy(instance, deployment.spec) for instance in mine]
@@ -261,12 +267,16 @@ class DeploymentsController:
         """The reason of the instance that is worst off; of equals, of the newest generation."""
         told: list[tuple[int, int, str, Reason]] = []
         for instance in live:
-            up = all(is_up(find_worker(self._store, name)) for name in placed_on(instance))
-            _, visual, reason = phase(instance.spec, instance.status, worker_ready=up)
+            _, visual, reason = phase(instance.spec, instance.status, away=self._away(instance))
             if reason is not None:
                 newest_first = -instance.spec.deployment_generation
                 told.append((newest_first, _URGENCY[visual], instance.name, reason))
         return min(told)[3] if told else None
+
+    def _away(self, instance: Instance) -> Reason | None:
+        """Why one of its workers does no work now; None while all do."""
+        told = (away(find_worker(self._store, name), name) for name in placed_on(instance))
+        return next((reason for reason in told if reason is not None), None)
 
     def _touching(self, worker: str) -> Iterable[str]:
         """Deployments with an instance on `worker`: the others do not care how it is."""

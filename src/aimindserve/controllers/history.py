@@ -96,12 +96,18 @@ def _worker(before: AnyResource | None, after: AnyResource | None) -> Iterable[H
     if now.ready and not was.ready:
         # One that has never been ready has no reason for it either: only the lost are given one.
         yield Happening("joined" if was.reason is None else "returned")
-    if was.ready and not now.ready:
+    code, before_code = _code(now.reason), _code(was.reason)
+    if code in _GOING and code != before_code:
+        yield Happening(_GOING[code], reason=now.reason)
+    elif was.ready and not now.ready:
         yield Happening("lost", reason=now.reason or Reason("worker_not_ready", _named(after)))
-    if now.evicted and not was.evicted:
+    if now.evicted and not was.evicted and code not in _GOING:
         yield Happening("given_up")
     if before is not None and before.spec.cordoned is not after.spec.cordoned:
         yield Happening("cordoned" if after.spec.cordoned else "uncordoned")
+
+
+_GOING = {"worker_leaving": "leaving", "worker_left": "ended"}
 
 
 def _deployment(before: AnyResource | None, after: AnyResource | None) -> Iterable[Happening]:

@@ -1,4 +1,5 @@
-"""Says which workers are ready, from their leases, and gives up those that stay silent.
+"""Says which workers are ready, from their leases, and gives up those that stay silent or have
+said that they went.
 
 A lease is a worker's promise of life in memory; heartbeats never come here. What giving up means to
 the instances is the deployments controller's business: this one only says so on the worker. It also
@@ -19,14 +20,17 @@ from aimindserve.controllers.views import (
     workers,
 )
 from aimindserve.core.reason import Reason
+from aimindserve.core.report import Presence
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.kit.units import format_duration
-from aimindserve.resources.worker import WorkerStatus
+from aimindserve.resources.worker import WorkerStatus, presence
 from aimindserve.store.base import Store
 from aimindserve.store.leases import Leases
 
 log = get_logger("controllers.workers")
+
+_SAID = {"": "worker.ready", "worker_leaving": "worker.leaving", "worker_left": "worker.left"}
 
 
 class WorkersController:
@@ -68,10 +72,24 @@ class WorkersController:
             return Done()
         if worker.status.observed is None:
             return Done()  # registered, never reported: its first report wakes this key
+        going = presence(worker.status)
+        if going is Presence.LEFT:
+            return await self._left(worker)
         silence_s = self._leases.silence_s(key)
-        if silence_s < self._constants.lost_after_s:
-            return await self._present(worker, self._constants.lost_after_s - silence_s)
-        return await self._silent(worker, silence_s)
+        if silence_s >= self._constants.lost_after_s:
+            return await self._silent(worker, silence_s)
+        left_s = self._constants.lost_after_s - silence_s
+        if going is Presence.LEAVING:
+            await self._write(worker, ready=False, reason=_because("worker_leaving", worker))
+            return Later(left_s)
+        return await self._present(worker, left_s)
+
+    async def _left(self, worker: Worker) -> Done:
+        """Its engines have ended, by its own word: there is nothing to wait for."""
+        self._fleet = self._fleet.settled(worker.name, self._clock.monotonic(), self._count())
+        reason = _because("worker_left", worker)
+        await self._write(worker, ready=False, evicted=True, reason=reason)
+        return Done()  # its first report when it comes back wakes this key
 
     async def _present(self, worker: Worker, left_s: float) -> Later:
         """Heard lately, or nobody has listened long enough to know better than before."""
@@ -103,7 +121,7 @@ class WorkersController:
         if status == worker.status:
             return
         if ready != worker.status.ready:
-            log.info("worker.ready" if ready else "worker.lost", worker=worker.name)
+            log.info(_SAID.get(reason.code if reason else "", "worker.lost"), worker=worker.name)
         await self._store.replace(
             "worker", worker.name, revision=worker.metadata.revision, status=status
         )
@@ -135,3 +153,7 @@ class WorkersController:
         for file in model_files(self._store):
             if file.spec.worker == name:
                 await self._store.delete("model-file", file.name, revision=file.metadata.revision)
+
+
+def _because(code: str, worker: Worker) -> Reason:
+    return Reason(code, {"worker": worker.name})

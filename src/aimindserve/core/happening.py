@@ -56,6 +56,8 @@ EVENTS: Mapping[str, EventText] = {
     ),
     "joined": EventText("worker", "Joined the cluster.", "已加入集群。"),
     "lost": EventText("worker", "{why}", "{why}", Class.FAILED),
+    "leaving": EventText("worker", "{why}", "{why}", Class.WORKING),
+    "ended": EventText("worker", "{why}", "{why}", Class.OFF),
     "returned": EventText("worker", "Reports again.", "已恢复上报。"),
     "given_up": EventText(
         "worker",

@@ -366,6 +366,19 @@ CATALOGUE: Mapping[str, ReasonText] = {
         "Check that the machine runs and reaches the server; its instances come back with it.",
         "检查机器是否运行并能连接服务器；恢复后实例会随之恢复。",
     ),
+    "worker_leaving": ReasonText(
+        "{worker} is shutting down: it finishes what it is answering and takes nothing new.",
+        "{worker} 正在关闭：完成处理中的请求，不再接受新任务。",
+        "Nothing to do: its instances are replaced on other workers that can run them.",
+        "无需操作：其实例会在其他可运行的节点上重建。",
+    ),
+    "worker_left": ReasonText(
+        "{worker} was shut down, and its engines with it.",
+        "{worker} 已关闭，其引擎也已停止。",
+        "Start it again on its machine: aimindserve start. Its instances go on there unless "
+        "another worker could take them.",
+        "在该机器上重新启动：aimindserve start。未能由其他节点接管的实例会在那里继续运行。",
+    ),
     "eviction_frozen": ReasonText(
         "{count} workers look lost at once; nothing is moved until that is understood.",
         "{count} 个工作节点同时失联，暂不迁移任何实例。",

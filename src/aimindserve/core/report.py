@@ -70,6 +70,16 @@ class FileObservation:
     reason: Reason | None = None
 
 
+class Presence(str, Enum):
+    """Whether a worker's agent means to stay."""
+
+    HERE = "here"
+    LEAVING = "leaving"
+    """It ends in order: answers under way are finished, nothing new may be given to it."""
+    LEFT = "left"
+    """It has ended in order: no engine of ours runs there any more."""
+
+
 @dataclass(frozen=True, slots=True)
 class WorkerObservation:
     """What a worker says of itself."""
@@ -87,6 +97,7 @@ class WorkerObservation:
     backends: tuple[tuple[str, tuple[str, ...]], ...] | None = None
     """Inference backends that can be started here, each with the versions that are installed; no
     version for those that come with the worker. None: it does not say."""
+    presence: Presence = Presence.HERE
 
 
 @dataclass(frozen=True, slots=True)

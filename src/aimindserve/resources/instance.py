@@ -9,7 +9,7 @@ Who writes what: the deployments controller `spec`, the scheduling controller `s
     placing ─▶ preparing ─▶ starting ─▶ loading ─▶ ready ─▶ stopping ─▶ (gone)
                                ▲           │         │
                                └─ backoff ◀┴─────────┘──▶ failed
-    any placed phase ─▶ lost, while its worker does not report
+    any placed phase ─▶ lost, while its worker does not report or was shut down
 """
 
 from typing import Any
@@ -19,6 +19,7 @@ from aimindserve.core.reason import Class, Reason
 from aimindserve.core.report import InstanceObservation, RunState
 from aimindserve.resources._kind import Access, AnyResource, Kind, Part
 from aimindserve.resources.deployment import DeploymentSpec
+from aimindserve.resources.worker import away
 
 
 class InstanceSpec(Part):
@@ -53,15 +54,18 @@ _BY_STATE = {
 
 
 def phase(
-    spec: InstanceSpec, status: InstanceStatus, *, worker_ready: bool
+    spec: InstanceSpec, status: InstanceStatus, *, away: Reason | None
 ) -> tuple[str, Class, Reason | None]:
-    """(phase, class, reason) of an instance whose worker, if it has one, is ready or not."""
+    """(phase, class, reason) of an instance; `away`: why its worker, if it has one, does no work,
+    None while it does."""
     if status.placement is None:
         if status.refusal is not None:
             return "waiting", Class.ATTENTION, status.refusal
         return "queued", Class.WORKING, None
-    if not worker_ready:
-        return "lost", Class.FAILED, Reason("worker_not_ready", {"worker": status.placement.worker})
+    if away is not None and away.code == "worker_leaving":
+        return "stopping", Class.WORKING, away
+    if away is not None:
+        return "lost", Class.FAILED, away
     if spec.stopping:
         return "stopping", Class.WORKING, None
     seen = status.observed
@@ -84,12 +88,10 @@ def is_ready(status: InstanceStatus) -> bool:
 
 def _derive(resource: AnyResource, lookup: Any, _now: float) -> dict[str, Any]:
     placement = resource.status.placement
-    worker = lookup("worker", placement.worker) if placement is not None else None
-    word, visual, reason = phase(
-        resource.spec,
-        resource.status,
-        worker_ready=worker is not None and worker.status.ready,
-    )
+    gone = None
+    if placement is not None:
+        gone = away(lookup("worker", placement.worker), placement.worker)
+    word, visual, reason = phase(resource.spec, resource.status, away=gone)
     shown = None
     if reason is not None:
         shown = {

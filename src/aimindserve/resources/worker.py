@@ -8,8 +8,8 @@ controller, from the lease.
 from typing import Any
 
 from aimindserve.core.reason import Class, Reason
-from aimindserve.core.report import WorkerObservation
-from aimindserve.resources._kind import Access, AnyResource, Kind, Part, secret
+from aimindserve.core.report import Presence, WorkerObservation
+from aimindserve.resources._kind import Access, AnyResource, Kind, Part, Resource, secret
 
 
 class WorkerSpec(Part):
@@ -31,16 +31,37 @@ class WorkerStatus(Part):
     ready: bool = False
     reason: Reason | None = None
     evicted: bool = False
-    """Silent for so long that its instances are replaced elsewhere; it ends when it reports."""
+    """Gone in order, or silent for so long, that its instances are replaced elsewhere; it ends when
+    it reports again."""
     observed: WorkerObservation | None = None
 
 
+def presence(status: WorkerStatus) -> Presence:
+    """What the worker itself said last of whether it stays."""
+    return Presence.HERE if status.observed is None else status.observed.presence
+
+
+def away(worker: Resource[WorkerSpec, WorkerStatus] | None, name: str) -> Reason | None:
+    """Why the worker called `name` does no work now; None while it does."""
+    if worker is not None and worker.status.ready:
+        return None
+    told = None if worker is None else worker.status.reason
+    return told or Reason("worker_not_ready", {"worker": name})
+
+
+_IN_ORDER = {
+    "worker_leaving": ("leaving", Class.WORKING),
+    "worker_left": ("left", Class.OFF),
+}
+
+
 def _derive(resource: AnyResource, _lookup: Any, _now: float) -> dict[str, Any]:
-    if not resource.status.ready:
-        return {
-            "phase": "lost" if resource.status.observed else "joining",
-            "class": Class.FAILED.value,
-        }
+    status: WorkerStatus = resource.status
+    if not status.ready:
+        unplanned = ("lost" if status.observed else "joining", Class.FAILED)
+        code = "" if status.reason is None else status.reason.code
+        word, visual = _IN_ORDER.get(code, unplanned)
+        return {"phase": word, "class": visual.value}
     if resource.spec.cordoned:
         return {"phase": "cordoned", "class": Class.OFF.value}
     return {"phase": "ready", "class": Class.OK.value}

@@ -50,8 +50,8 @@ from aimindserve.worker.link import ServerLink
 from aimindserve.worker.measured import engines
 from aimindserve.worker.membership import Membership
 from aimindserve.worker.metrics import Picture
-from aimindserve.worker.observed import FileSeen, Moment, Observed, Process
-from aimindserve.worker.perform import Means, Performer
+from aimindserve.worker.observed import FileSeen, Health, Moment, Observed, Process
+from aimindserve.worker.perform import DRAIN_POLL_S, DRAIN_S, Means, Performer
 from aimindserve.worker.recall import kept_courses, recall
 from aimindserve.worker.serving import Listeners, Serving
 from aimindserve.worker.state import AgentState
@@ -64,6 +64,10 @@ log = get_logger("worker")
 IDLE_S = 5.0
 """At the latest after this long everything is looked at again: ports become free unannounced."""
 TIDY_S = 5.0
+ROUTED_S = 0.2
+"""How long after the server knows that this worker leaves requests may still come: what it tells is
+in every gateway's table within some tens of milliseconds."""
+_ASKED = frozenset({Health.READY, Health.SICK})
 
 
 class Agent:
@@ -304,28 +308,47 @@ class Agent:
             log.error("state.not_saved", error=str(error))
 
     async def _end(self, *, stop_engines: bool) -> None:
+        stop_engines = stop_engines and self.membership.identity is not None
+        if stop_engines:
+            await self._teller.leave()
+            await self._drain()
         await self._tasks.aclose()
-        if stop_engines and self.membership.identity is not None:
-            await self._teller.farewell()
-            await self._stop_all()
+        if stop_engines:
+            all_ended = await self._stop_all()
             # Else the next agent would take engines that were ended on purpose for crashed ones.
             await self._persist(stopped=True)
+            if all_ended:
+                await self._teller.left()
         await self.listeners.stop()
         self._edges.memory.unlock()
 
-    async def _stop_all(self) -> None:
-        """End every engine of ours, also one whose start was under way a moment ago."""
+    async def _drain(self) -> None:
+        """Let requests finish: those under way, and those that gateways send before they know."""
+        tokens = [token for token, one in self.board.processes.items() if one.health in _ASKED]
+        if not tokens:
+            return
+        await self._clock.sleep(ROUTED_S)
+        deadline = self._clock.monotonic() + DRAIN_S
+        while any(map(self._traffic.count, tokens)) and self._clock.monotonic() < deadline:
+            await self._clock.sleep(DRAIN_POLL_S)
+
+    async def _stop_all(self) -> bool:
+        """End every engine of ours, also one whose start was under way a moment ago; whether
+        nothing of them is left."""
         handles = {handle.token: handle for handle in await self._runtime.recover()}
         handles.update((p.token, p.handle) for p in self.board.processes.values())
         graces = {p.token: p.grace_s for p in self.board.processes.values()}
         ends = (
             self._runtime.stop(handle, graces.get(token, 10.0)) for token, handle in handles.items()
         )
+        all_ended = True
         for result in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(result, AimsError):
+                all_ended = False
                 log.error("engine.not_stopped", error=result.message)
             elif isinstance(result, BaseException):
                 raise result
+        return all_ended
 
     def _bench(self) -> Bench:
         return Bench(

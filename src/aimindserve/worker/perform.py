@@ -32,6 +32,7 @@ from aimindserve.worker.own_words import Reported, reported
 log = get_logger("worker")
 
 DRAIN_S = 30.0
+"""How long answers under way may take when their engine is no longer wanted here."""
 DRAIN_POLL_S = 0.1
 REPORT_LINES = 4000
 """An engine tells what it allocates while it loads, and may talk a lot before it is ready."""

@@ -1,8 +1,9 @@
 """Telling the server: the whole picture, at once when something that matters changed, and else as
 often as the server asked for."""
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from platform import python_version
 
 import anyio
@@ -10,7 +11,7 @@ import anyio
 from aimindserve import __version__
 from aimindserve.core.errors import AimsError, NotFoundError, UnauthenticatedError
 from aimindserve.core.launch import DesiredSet
-from aimindserve.core.report import InstanceObservation, Report, RunState, WorkerObservation
+from aimindserve.core.report import InstanceObservation, Presence, Report, WorkerObservation
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.worker import told
@@ -29,6 +30,7 @@ INTERVAL_S = 10.0
 TOGETHER_S = 0.02
 """Changes this close together go into one report."""
 FAREWELL_S = 2.0
+"""How long each of the last two reports may take: without a server the end must not wait for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ class Teller:
         self._before: dict[str, InstanceObservation] = {}
         self._seen: tuple[told.Instances, told.Files] = ((), ())
         self._sent: tuple[told.Instances, told.Files] | None = None
+        self._presence = Presence.HERE
+        self._turn = asyncio.Lock()
+        """One report at a time: an older one that arrives last would be believed."""
         self._port = means.config.port
         self._metrics_port = means.config.metrics_port if means.config.metrics else 0
 
@@ -85,10 +90,10 @@ class Teller:
             self._bell.ring()
 
     async def run(self) -> None:
-        """Report for ever."""
+        """Report until the agent leaves."""
         means = self._means
         pauses = Backoff(means.jitter)
-        while True:
+        while self._presence is Presence.HERE:
             identity = await means.membership.join()
             try:
                 pause_s = await self._send(identity)
@@ -103,15 +108,23 @@ class Teller:
             await self._bell.wait(pause_s)
             await means.clock.sleep(TOGETHER_S)
 
-    async def farewell(self) -> None:
-        """The agent ends and takes its engines along: say so, if the server still listens."""
+    async def leave(self) -> None:
+        """The agent is about to end and takes its engines along: say so, if the server listens.
+        Once it knows, nobody is sent to them any more."""
+        self._presence = Presence.LEAVING
+        self._seen = (told.ending(tuple(self._before.items())), self._seen[1])
+        await self._last_words()
+
+    async def left(self) -> None:
+        """Every engine has ended: say so, if the server listens. The last report of this life."""
+        self._presence = Presence.LEFT
+        self._seen = ((), self._seen[1])
+        await self._last_words()
+
+    async def _last_words(self) -> None:
         identity = self._means.membership.identity
-        if identity is None or not self._before:
+        if identity is None:
             return
-        ending = tuple(
-            (name, replace(seen, state=RunState.STOPPING)) for name, seen in self._before.items()
-        )
-        self._seen = (ending, self._seen[1])
         with anyio.move_on_after(FAREWELL_S):
             try:
                 await self._send(identity)
@@ -119,14 +132,15 @@ class Teller:
                 log.info("report.failed", error=error.message)
 
     async def _send(self, identity: Identity) -> float:
-        self._bell.quiet()
-        seen = self._seen
-        self._sent = told.essence(seen)
-        try:
-            ack = await self._means.link.report(identity, self._report(seen))
-        except BaseException:
-            self._sent = None
-            raise
+        async with self._turn:
+            self._bell.quiet()
+            seen = self._seen
+            self._sent = told.essence(seen)
+            try:
+                ack = await self._means.link.report(identity, self._report(seen))
+            except BaseException:
+                self._sent = None
+                raise
         return ack.interval_s if ack.interval_s > 0 else INTERVAL_S
 
     def _report(self, seen: tuple[told.Instances, told.Files]) -> Report:
@@ -145,6 +159,7 @@ class Teller:
                 service_ports=config.service_port_range,
                 python=python_version(),
                 backends=means.offered(),
+                presence=self._presence,
             ),
             instances=seen[0],
             files=seen[1],

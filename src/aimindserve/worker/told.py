@@ -66,6 +66,11 @@ def files(desired: DesiredSet | None, observed: Observed) -> Files:
     )
 
 
+def ending(own: Instances) -> Instances:
+    """`own` as it is told once the agent takes its engines along: nobody is to ask them more."""
+    return tuple((name, replace(seen, state=RunState.STOPPING)) for name, seen in own)
+
+
 def essence(told: tuple[Instances, Files]) -> tuple[Instances, Files]:
     """`told` without what changes all the time: when this differs, the server must hear at once."""
     own, held = told

@@ -22,6 +22,8 @@ MODEL = ModelRef(SourceName.LOCAL, path="/m.gguf")
 WANTED = DeploymentSpec(model=MODEL)
 PLACEMENT = Placement("p1", "cpu", (Rank(WorkerName("w1")),))
 LOST = Reason("worker_lost", {"worker": "w1", "time": "40 s"})
+LEAVING = Reason("worker_leaving", {"worker": "w1"})
+WENT = Reason("worker_left", {"worker": "w1"})
 ENDED = Reason("engine_killed", {"signal": "SIGKILL"})
 
 
@@ -97,6 +99,11 @@ CASES: list[tuple[str, AnyResource | None, AnyResource | None, list[str]]] = [
     ("lost", worker(ready=True), worker(reason=LOST), ["lost"]),
     ("given up", worker(reason=LOST), worker(reason=LOST, evicted=True), ["given_up"]),
     ("back", worker(reason=LOST, evicted=True), worker(ready=True), ["returned"]),
+    ("leaving", worker(ready=True), worker(reason=LEAVING), ["leaving"]),
+    ("ended", worker(reason=LEAVING), worker(reason=WENT, evicted=True), ["ended"]),
+    ("ended at once", worker(ready=True), worker(reason=WENT, evicted=True), ["ended"]),
+    ("died over it", worker(reason=LEAVING), worker(reason=LOST, evicted=True), ["given_up"]),
+    ("started again", worker(reason=WENT, evicted=True), worker(ready=True), ["returned"]),
     ("cordoned", worker(ready=True), worker(ready=True, cordoned=True), ["cordoned"]),
     ("uncordoned", worker(cordoned=True), worker(), ["uncordoned"]),
     ("left", worker(ready=True), None, ["left"]),

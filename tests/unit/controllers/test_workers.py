@@ -1,5 +1,8 @@
 """Leases make workers ready or lost; the lost are given up slowly, and never all at once."""
 
+from aimindserve.core.report import Presence
+from aimindserve.resources._all import kinds
+
 from .world import in_world
 
 
@@ -156,5 +159,105 @@ def test_a_deleted_worker_takes_its_instances_and_files_along():
         assert {each.status.placement.worker for each in world.instances()} == {"b"}
         assert world.status("d").ready_replicas == 2
         assert {file.spec.worker for file in world.store.list("model-file")} == {"b"}
+
+    in_world(test)
+
+
+def phase_of(world, kind, name):
+    found = world.store.get(kind, name)
+    derived = kinds()[kind].derive(found, world.store.find, world.clock.now())
+    reason = derived.get("reason")
+    return derived["phase"], reason and reason["code"]
+
+
+def test_a_worker_that_leaves_is_away_at_once_and_replaced_without_waiting():
+    async def test(world):
+        for name in "ab":
+            await world.add_worker(name)
+        await world.up("d")
+        first = world.instances()[0]
+        home = first.status.placement.worker
+
+        await world.say(home, Presence.LEAVING)
+        assert not ready(world, home)
+        assert evicted(world) == []
+        assert world.store.get("worker", home).status.reason.code == "worker_leaving"
+        assert phase_of(world, "worker", home)[0] == "leaving"
+        assert phase_of(world, "instance", first.name) == ("stopping", "worker_leaving")
+        assert len(world.instances()) == 1, "its engine may still answer"
+
+        await world.say(home, Presence.LEFT)
+        assert phase_of(world, "worker", home)[0] == "left"
+        fresh = next(each for each in world.instances() if each.name != first.name)
+        assert fresh.status.placement.worker != home
+        assert phase_of(world, "instance", first.name) == ("lost", "worker_left")
+        await world.run(fresh.name)
+        # Nobody will report that it has stopped: its worker has said so beforehand.
+        assert [each.name for each in world.instances()] == [fresh.name]
+        await world.pass_(900.0)
+        assert world.store.get("worker", home).status.reason.code == "worker_left"
+
+    in_world(test)
+
+
+def test_what_ran_on_a_worker_that_left_waits_for_it_when_nobody_else_can_take_it():
+    async def test(world):
+        await world.add_worker("a")
+        await world.up("d")
+        await world.say("a", Presence.LEAVING)
+        await world.say("a", Presence.LEFT)
+        await world.pass_(900.0)
+        (only,) = world.instances()
+        assert phase_of(world, "instance", only.name) == ("lost", "worker_left")
+        assert world.status("d").reason.code == "worker_left"
+        await world.say("a", Presence.HERE)
+        assert ready(world, "a")
+        assert evicted(world) == []
+        await world.run()
+        assert world.instances()[0].name == only.name
+        assert world.status("d").ready_replicas == 1
+
+    in_world(test)
+
+
+def test_a_deployment_on_a_worker_that_left_can_be_removed():
+    async def test(world):
+        await world.add_worker("a")
+        await world.up("d")
+        await world.say("a", Presence.LEFT)
+        await world.store.delete("deployment", "d")
+        await world.pass_()
+        assert world.instances() == []
+
+    in_world(test)
+
+
+def test_a_worker_that_dies_over_its_leaving_is_lost_like_any_other():
+    async def test(world):
+        for name in "ab":
+            await world.add_worker(name)
+        await world.say("a", Presence.LEAVING)
+        world.silent.add("a")
+        await world.pass_(45.0)
+        assert world.store.get("worker", "a").status.reason.code == "worker_lost"
+        assert phase_of(world, "worker", "a")[0] == "lost"
+        await world.pass_(100.0)
+        assert evicted(world) == ["a"]
+
+    in_world(test)
+
+
+def test_many_that_leave_in_order_are_no_mass_failure():
+    async def test(world):
+        names = [f"w{n}" for n in range(8)]
+        for name in names:
+            await world.add_worker(name)
+        await world.up("d", replicas=8)
+        for name in names[:4]:
+            await world.say(name, Presence.LEFT)
+        assert evicted(world) == names[:4]
+        world.silent.add("w7")
+        await world.pass_(140.0)
+        assert evicted(world) == [*names[:4], "w7"]
 
     in_world(test)

@@ -19,6 +19,7 @@ from aimindserve.core.report import (
     FileObservation,
     FileState,
     InstanceObservation,
+    Presence,
     Report,
     RunState,
     WorkerObservation,
@@ -134,6 +135,18 @@ class World:
         if last is not None:
             seen = replace(seen, usage=last.worker.usage)
         self.leases.renew(name, Report(self.store.revision, seen))
+
+    async def say(self, name, presence):
+        """The worker reports that its agent stays, is ending, or has ended with its engines."""
+
+        def observe(current):
+            seen = replace(current.status.observed, presence=presence)
+            return current.with_status(current.status.model_copy(update={"observed": seen}))
+
+        (self.silent.add if presence is Presence.LEFT else self.silent.discard)(name)
+        self.hear(name)
+        await self.store.update("worker", name, observe)
+        await self.pass_(0.1)
 
     async def deploy(self, name, *words, replicas=1, path=PATH, **fields):
         spec = DeploymentSpec(

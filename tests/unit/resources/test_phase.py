@@ -14,6 +14,11 @@ TEMPLATE = DeploymentSpec(model=ModelRef(source=SourceName.LOCAL, path="/m.gguf"
 PLACED = Placement(id="p2", shape="cpu", ranks=(Rank(worker="w"),))
 REFUSED = Reason("no_worker")
 
+AWAY = [
+    None,
+    *(Reason(code, {"worker": "w"}) for code in ("worker_lost", "worker_leaving", "worker_left")),
+]
+
 EXPECTED = {
     RunState.WAITING: "preparing",
     RunState.STARTING: "starting",
@@ -36,8 +41,8 @@ def _seen(placement_id: str, state: RunState) -> InstanceObservation:
 
 
 def test_the_whole_table() -> None:
-    for placed, refused, worker_ready, stopping, state, old in itertools.product(
-        (False, True), (False, True), (False, True), (False, True), [None, *RunState], (False, True)
+    for placed, refused, away, stopping, state, old in itertools.product(
+        (False, True), (False, True), AWAY, (False, True), [None, *RunState], (False, True)
     ):
         seen = None if state is None else _seen("p1" if old else "p2", state)
         status = InstanceStatus(
@@ -45,12 +50,14 @@ def test_the_whole_table() -> None:
             refusal=REFUSED if refused else None,
             observed=seen,
         )
-        word, visual, reason = phase(_spec(stopping), status, worker_ready=worker_ready)
+        word, visual, reason = phase(_spec(stopping), status, away=away)
         if not placed:
             assert word == ("waiting" if refused else "queued")
-        elif not worker_ready:
-            assert (word, visual) == ("lost", Class.FAILED)
-            assert reason is not None
+        elif away is not None:
+            leaving = away.code == "worker_leaving"
+            expected = ("stopping", Class.WORKING) if leaving else ("lost", Class.FAILED)
+            assert (word, visual) == expected
+            assert reason is away
         elif stopping:
             assert word == "stopping"
         elif seen is None or old:

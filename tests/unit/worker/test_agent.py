@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aimindserve.core.errors import ExistsError, UnauthenticatedError, UnavailableError
-from aimindserve.core.report import Ack, RunState
+from aimindserve.core.report import Ack, Presence, RunState
 from aimindserve.runtimes.fake import FakeRuntime, Script
 from aimindserve.sim.clock import SimClock
 from aimindserve.sim.loop import run_virtual
@@ -24,6 +24,8 @@ from aimindserve.worker.simulated import (
     simulated_edges,
 )
 from unit.worker.world import FACTS, PlainBackend, desired, wanted
+
+LEAVING = Presence.LEAVING
 
 
 class Host:
@@ -139,7 +141,95 @@ def test_an_instance_becomes_ready_and_the_end_is_orderly():
             assert bench.server.reports[-1][1].desired_revision == 1
             assert len(bench.runtime.living) == 1
         assert bench.runtime.living == []
-        assert bench.server.seen["i1"].state is RunState.STOPPING
+        assert RunState.STOPPING in bench.server.states("i1")
+
+    run_virtual(main())
+
+
+def test_the_end_is_told_before_and_after_the_engines():
+    async def main():
+        bench = Bench(lambda _spec, _place: Script(load_s=0.1, stop_s=2.0))
+        living = []
+        report = bench.server.report
+
+        async def counting(identity, told):
+            living.append((told.worker.presence, len(bench.runtime.living)))
+            return await report(identity, told)
+
+        bench.server.report = counting
+        async with bench.running():
+            await bench.want(wanted())
+            await asyncio.sleep(3)
+        assert living[-2:] == [(Presence.LEAVING, 1), (Presence.LEFT, 0)]
+        assert {presence for presence, _ in living[:-2]} == {Presence.HERE}
+        leaving, left = (dict(told.instances) for _, told in bench.server.reports[-2:])
+        assert leaving["i1"].state is RunState.STOPPING
+        assert left == {}
+
+    run_virtual(main())
+
+
+def test_an_ending_agent_lets_answers_finish_first():
+    async def main():
+        bench = Bench(lambda _spec, _place: Script(load_s=0.1, stop_s=0.1))
+        async with bench.running() as agent:
+            await bench.want(wanted())
+            await asyncio.sleep(3)
+            token = bench.runtime.living[0].token
+            agent._traffic.begin(token)
+
+            async def answered():
+                await asyncio.sleep(7)
+                alive.append(len(bench.runtime.living))
+                agent._traffic.end(token)
+
+            alive = []
+            answer = asyncio.get_running_loop().create_task(answered())
+        await answer
+        (told,) = [at for at, said in bench.server.reports if said.worker.presence is LEAVING]
+        assert alive == [1]
+        assert 7 <= bench.clock.monotonic() - told < 8
+
+    run_virtual(main())
+
+
+def test_an_engine_that_cannot_be_ended_is_not_told_to_be_gone():
+    async def main():
+        bench = Bench()
+
+        async def stuck(_handle, _grace_s):
+            raise UnavailableError("it hangs in a driver")
+
+        async with bench.running():
+            await bench.want(wanted())
+            await asyncio.sleep(3)
+            bench.runtime.stop = stuck
+        assert bench.server.reports[-1][1].worker.presence is LEAVING
+
+    run_virtual(main())
+
+
+def test_a_crash_says_nothing():
+    async def main():
+        bench = Bench()
+        async with bench.running(crash=True):
+            await bench.want(wanted())
+            await asyncio.sleep(3)
+        assert {said.worker.presence for _, said in bench.server.reports} == {Presence.HERE}
+
+    run_virtual(main())
+
+
+def test_without_a_server_the_end_is_not_held_up():
+    async def main():
+        bench = Bench()
+        async with bench.running():
+            await bench.want(wanted())
+            await asyncio.sleep(3)
+            bench.server.report = lambda _identity, _report: asyncio.sleep(3600)
+            began = bench.clock.monotonic()
+        assert bench.clock.monotonic() - began < 5
+        assert bench.runtime.living == []
 
     run_virtual(main())
 
