@@ -215,7 +215,7 @@ def test_the_nearest_workers_for_what_spans_several_are_told():
 
 def test_what_was_measured_on_a_kind_of_device_counts_there():
     shape = Shape("1 device", (Need(devices=(MemoryParts(weights=70 * GIB),)),))
-    known = OnKind("H200", (Need(devices=(MemoryParts(weights=60 * GIB),)),))
+    known = OnKind("H100", (Need(devices=(MemoryParts(weights=60 * GIB),)),))
     there = two_cards("a", 50)
     other = replace(two_cards("b", 55), devices=(replace(two_cards("b", 1).devices[0], name="L"),))
     told = near([there, other], replace(shape, kinds=(known,)))
