@@ -26,11 +26,18 @@ from aimindserve.client.errors import (
     WaitTimeoutError,
     code_of,
 )
-from aimindserve.core.errors import AimsError, InternalError, UnauthenticatedError, problem
+from aimindserve.core.errors import (
+    AimsError,
+    FitError,
+    InternalError,
+    UnauthenticatedError,
+    problem,
+)
 
 _CODES: tuple[tuple[type[AimsError], int], ...] = (
     (UnreachableError, _failure.NOT_REACHABLE),
     (CannotScheduleError, _failure.NO_FIT),
+    (FitError, _failure.NO_FIT),
     (WaitTimeoutError, _failure.TIMED_OUT),
     (TargetFailedError, _failure.TARGET_FAILED),
 )

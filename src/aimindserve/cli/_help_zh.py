@@ -128,6 +128,9 @@ CHINESE: Mapping[str, str] = {
     ),
     "May several workers share one?": "是否允许多个工作节点共同运行一个实例。",
     "Label to put on it.": "添加的标签。",
+    "Also when it does not fit now: it waits until it does.": (
+        "即使目前无法运行也部署：等待直到可以运行。"
+    ),
     "Wait until it answers.": "等待其就绪。",
     # describe
     "Show everything about a deployment, an instance or a worker, for people.": (

@@ -170,6 +170,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "内存：{name} 缺 {missing}，共需 {need}（{shape}）",
     ),
     "would_help": ("It would fit", "以下更改可使其运行"),
+    "force": (
+        "Change it so that it fits, or let it wait until it does: --force.",
+        "请修改使其可以运行；或使用 --force，让它等待直到可以运行。",
+    ),
     "fit_fits": ("It fits.", "可以运行。"),
     "fit_tight": ("It fits, and only just.", "可以运行，但余量很小。"),
     "fit_distributed": ("It fits on several workers together.", "可以跨多个工作节点运行。"),

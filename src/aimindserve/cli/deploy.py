@@ -1,7 +1,7 @@
 """Serve a model: a GGUF file on the workers, or one from a hub."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,12 +9,22 @@ from aimindserve.cli import _ask
 from aimindserve.cli._deployment import deployment_options, spec_of
 from aimindserve.cli._durations import duration
 from aimindserve.cli._find import quietly
+from aimindserve.cli._fit import told
 from aimindserve.cli._invocation import Invocation, client_command
 from aimindserve.cli._model import Meant, meant
 from aimindserve.cli._output import print_document
 from aimindserve.cli._pairs import pairs
 from aimindserve.cli._wait import TIMEOUT, wait_ready
-from aimindserve.core.errors import ExistsError
+from aimindserve.client.objects import Document, Object
+from aimindserve.client.types import DeploymentSpec, DeploymentStatus
+from aimindserve.core.errors import ExistsError, FitError
+from aimindserve.core.verdict import FITTING
+
+if TYPE_CHECKING:
+    from aimindserve.client.sync import Client
+
+ACCEPTED = ",".join(sorted(FITTING | {"unknown"}))
+"""Verdicts with which it is made without being asked twice; unknown: workers still look."""
 
 
 @client_command("deploy")
@@ -22,6 +32,9 @@ from aimindserve.core.errors import ExistsError
 @click.option("--name", help="Name of the deployment, and the model id on /v1.")
 @deployment_options
 @click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="Label to put on it.")
+@click.option(
+    "--force", is_flag=True, help="Also when it does not fit now: it waits until it does."
+)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until it answers.")
 @click.option(
     "--timeout",
@@ -46,9 +59,7 @@ def deploy(here: Invocation, model: str, wait: bool, timeout: float, **options: 
     with here.client() as client:
         _warn_of_elsewhere(here, wanted, client.server_url)
         try:
-            made = client.deployments.create(
-                name, spec_of(wanted, options), pairs("--label", options["labels"])
-            )
+            made = _create(here, client, name, wanted, options)
         except ExistsError as error:
             error.hint = here.text("taken", name=name)
             raise
@@ -67,6 +78,27 @@ def deploy(here: Invocation, model: str, wait: bool, timeout: float, **options: 
 
 
 COMMAND = deploy
+
+
+def _create(
+    here: Invocation, client: "Client", name: str, wanted: Meant, options: dict[str, Any]
+) -> Object[DeploymentSpec, DeploymentStatus]:
+    """Make it, if it fits. Where no worker has joined yet nothing fits, and it waits for one."""
+    spec, labels = spec_of(wanted, options), pairs("--label", options["labels"])
+    if options["force"]:
+        return client.deployments.create(name, spec, labels)
+    try:
+        return client.deployments.create(name, spec, labels, fit=ACCEPTED)
+    except FitError as error:
+        answer: Document = error.params.get("fit") or {}
+        reason: Document = answer.get("reason") or {}
+        if reason.get("code") == "no_worker":
+            return client.deployments.create(name, spec, labels)
+        if not here.structured and answer:
+            error.message, *lines = "\n".join(told(here, answer)).splitlines()
+            error.hint = ""
+            error.params = {"why": [*lines, "", here.text("force")]}
+        raise
 
 
 def _warn_of_elsewhere(here: Invocation, wanted: Meant, server_url: str) -> None:

@@ -11,8 +11,7 @@ from aimindserve.cli._fit import told
 from aimindserve.cli._invocation import Invocation, client_command
 from aimindserve.cli._model import meant
 from aimindserve.cli._output import print_document
-
-FITS = frozenset({"fits", "tight", "distributed", "cpu_only"})
+from aimindserve.core.verdict import FITTING
 
 
 @client_command("fit", outputs=("text", "json", "yaml"))
@@ -57,7 +56,7 @@ def fit(here: Invocation, model: str | None, **options: Any) -> None:
         print_document(here, answer)
     else:
         click.echo("\n".join(told(here, answer)))
-    if answer["verdict"] not in FITS:
+    if answer["verdict"] not in FITTING:
         raise click.exceptions.Exit(_failure.NO_FIT)
 
 

@@ -97,14 +97,18 @@ class Calls(Generic[S, T]):
         """One object."""
         return Call("GET", self._path(name), self._object)
 
-    def create(self, name: str, spec: Any, labels: Mapping[str, str]) -> Call[Object[S, T]]:
-        """A new object; `spec` is the typed spec or plain data."""
+    def create(
+        self, name: str, spec: Any, labels: Mapping[str, str], fit: str = ""
+    ) -> Call[Object[S, T]]:
+        """A new object; `spec` is the typed spec or plain data. `fit`: verdicts of the preview with
+        which a deployment is written."""
         body = {
             "kind": self.of.name,
             "metadata": {"name": name, "labels": dict(labels)},
             "spec": plain(spec),
         }
-        return Call("POST", self._path(), self._object, body=body)
+        query = {"fit": fit} if fit else {}
+        return Call("POST", self._path(), self._object, body=body, query=query)
 
     def replace(self, document: Document) -> Call[Object[S, T]]:
         """The whole object anew; its revision says what it replaces."""

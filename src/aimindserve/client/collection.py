@@ -44,10 +44,16 @@ class Collection(Generic[S, T]):
         return found
 
     def create(
-        self, name: str, spec: S | Document, labels: Mapping[str, str] | None = None
+        self,
+        name: str,
+        spec: S | Document,
+        labels: Mapping[str, str] | None = None,
+        *,
+        fit: str = "",
     ) -> Object[S, T]:
-        """A new object; raises ExistsError, InvalidError."""
-        made: Object[S, T] = self.send(self.calls.create(name, spec, labels or {}))
+        """A new object; raises ExistsError, InvalidError. `fit`: verdicts of the preview, separated
+        by commas, with which a deployment is made; with another it raises FitError."""
+        made: Object[S, T] = self.send(self.calls.create(name, spec, labels or {}, fit))
         return made
 
     def replace(self, document: Document) -> Object[S, T]:
@@ -100,10 +106,15 @@ class AsyncCollection(Generic[S, T]):
         return found
 
     async def create(
-        self, name: str, spec: S | Document, labels: Mapping[str, str] | None = None
+        self,
+        name: str,
+        spec: S | Document,
+        labels: Mapping[str, str] | None = None,
+        *,
+        fit: str = "",
     ) -> Object[S, T]:
-        """A new object; raises ExistsError, InvalidError."""
-        made: Object[S, T] = await self.send(self.calls.create(name, spec, labels or {}))
+        """A new object; raises ExistsError, InvalidError, and FitError as the other client."""
+        made: Object[S, T] = await self.send(self.calls.create(name, spec, labels or {}, fit))
         return made
 
     async def replace(self, document: Document) -> Object[S, T]:

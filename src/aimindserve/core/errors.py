@@ -14,7 +14,8 @@
     ├── SlowRequestError           request_timeout       408  later
     ├── ConflictError              conflict              409  now
     │   ├── StaleError             stale                 409  now
-    │   └── ExistsError            exists                409  never
+    │   ├── ExistsError            exists                409  never
+    │   └── FitError               fit_changed           409  later
     ├── GoneError                  gone                  410  now
     ├── TooLargeError              too_large             413  never
     │   ├── TargetTooLongError     target_too_long       414  never
@@ -181,6 +182,14 @@ class ExistsError(ConflictError):
     code = "exists"
     title = "Exists already"
     retry = Retry.NEVER
+
+
+class FitError(ConflictError):
+    """It does not fit as the caller takes it to; `params["fit"]` says whether and how."""
+
+    code = "fit_changed"
+    title = "Fits otherwise, or not at all"
+    retry = Retry.LATER
 
 
 class GoneError(AimsError):

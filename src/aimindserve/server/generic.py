@@ -36,6 +36,8 @@ from aimindserve.store.base import Draft
 
 Refuse = Callable[[AnyResource, AnyResource | None, bool], None]
 """(present object, the object wanted or None for a delete, whether force was asked for): raises."""
+Before = Callable[[Request, str, Any], Awaitable[None]]
+"""(the request, the object's name, the spec wanted): raises when it must not be written."""
 After = Callable[[AnyResource, AnyResource | None], Awaitable[None]]
 """(the object before, the object now or None): what a committed change entails."""
 
@@ -46,6 +48,9 @@ class Hooks:
 
     refuse: Refuse | None = None
     after: After | None = None
+    before: Before | None = None
+    conditions: type[QueryModel] | None = None
+    """The query that `before` reads."""
 
 
 def operations(services: Services, hooks: Mapping[str, Hooks]) -> Iterable[Operation]:
@@ -110,10 +115,15 @@ class KindRoutes:
             summary=f"{verb.capitalize()} {self._kind.name.replace('-', ' ')}{several}",
             tag=self._kind.plural,
             status=201 if verb == "create" else 200,
-            query={"list": ListQuery, "delete": DeleteQuery}.get(verb),
+            query=self._query(verb),
             request=takes,
             response=answers or title_of(self._kind),
         )
+
+    def _query(self, verb: str) -> type[QueryModel] | None:
+        writes = dict.fromkeys(("create", "replace", "patch"), self._hooks.conditions)
+        queries = {"list": ListQuery, "delete": DeleteQuery, **writes}
+        return queries.get(verb)
 
     async def index(self, request: Request) -> Response:
         """Objects that match, one page of them. A watch may begin at the answer's revision."""
@@ -140,6 +150,8 @@ class KindRoutes:
                 "A new object has no revision yet.", params={"fields": ["metadata.revision"]}
             )
         spec = new_spec(self._kind, wish.metadata.name, wish.spec)
+        if self._store.find(self._kind.name, wish.metadata.name) is None:
+            await self._check(request, wish.metadata.name, spec)
         labels = wish.metadata.labels or {}
         made = await self._store.create(
             Draft(self._kind.name, wish.metadata.name, spec, None, labels)
@@ -163,6 +175,7 @@ class KindRoutes:
         labels = wish.metadata.labels or {}
         wanted = replace(old, spec=spec, metadata=replace(old.metadata, labels=labels))
         self._refuse(old, wanted)
+        await self._check(request, old.name, spec)
         made = await self._store.replace(
             self._kind.name, old.name, revision=wish.metadata.revision, spec=spec, labels=labels
         )
@@ -181,6 +194,7 @@ class KindRoutes:
             self._refuse(current, wanted)
             return wanted
 
+        await self._check(request, old.name, patched_spec(self._kind, old, spec_patch))
         if revision is None:
             made = await self._store.update(self._kind.name, old.name, change)
         else:
@@ -233,6 +247,10 @@ class KindRoutes:
         found = self._visible(request)
         policy.require_write(principal_of(request), self._kind, found)
         return found
+
+    async def _check(self, request: Request, name: str, spec: Any) -> None:
+        if self._hooks.before is not None:
+            await self._hooks.before(request, name, spec)
 
     def _refuse(self, old: AnyResource, wanted: AnyResource) -> None:
         if self._hooks.refuse is not None:

@@ -1,19 +1,70 @@
 """Rules of single kinds that types cannot say: workers in use, the last administrator."""
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
-from aimindserve.core.errors import ConflictError
+from fastapi import Request
+from pydantic import Field
+
+from aimindserve.core.errors import ConflictError, FitError, InvalidError, UnavailableError
+from aimindserve.core.verdict import VERDICTS
+from aimindserve.kit.clock import rfc3339
 from aimindserve.resources._kind import AnyResource
 from aimindserve.resources.user import UserSpec
+from aimindserve.scheduler.whatif import WhatIf
 from aimindserve.server.generic import Hooks
 from aimindserve.server.objects import api_keys, is_active_admin, users
+from aimindserve.server.parameters import QueryModel, read_query
 from aimindserve.server.services import Services
 
 
 def hooks(services: Services) -> Mapping[str, Hooks]:
     """What each kind adds to the generic routes."""
-    return {"worker": _worker_hooks(services), "user": _user_hooks(services)}
+    return {
+        "worker": _worker_hooks(services),
+        "user": _user_hooks(services),
+        "deployment": _deployment_hooks(services),
+    }
+
+
+class FitQuery(QueryModel):
+    """On which condition a deployment is written."""
+
+    fit: str = Field(
+        default="",
+        max_length=200,
+        description="Verdicts of the preview, separated by commas: with any other nothing is"
+        " written, and the answer (409) has the preview.",
+    )
+
+
+def _deployment_hooks(services: Services) -> Hooks:
+    fits = services.parts.fits
+
+    async def before(request: Request, name: str, spec: Any) -> None:
+        accepted = read_query(request, FitQuery).fit
+        if not accepted:
+            return
+        unknown = set(accepted.split(",")) - VERDICTS
+        if unknown:
+            raise InvalidError(
+                f"{min(unknown)!r} is no verdict; there are: {', '.join(sorted(VERDICTS))}.",
+                params={"fields": ["query.fit"]},
+            )
+        if fits is None:
+            raise UnavailableError("Nothing is scheduled here.")
+        replicas = max(spec.replicas, 1)
+        seen = await fits.answer(spec, name=name, replicas=replicas, explain=True, what_if=WhatIf())
+        if seen["verdict"] not in accepted.split(","):
+            reason: Mapping[str, Any] = seen.get("reason") or {}
+            message = f"{name}: the verdict is {seen['verdict']}. {reason.get('message', '')}"
+            raise FitError(
+                message.strip(),
+                hint="Change it as params.fit says, or write it without ?fit= all the same.",
+                params={"fit": {**seen, "at": rfc3339(seen["at"])}},
+            )
+
+    return Hooks(before=before, conditions=FitQuery)
 
 
 def _worker_hooks(services: Services) -> Hooks:

@@ -34,6 +34,27 @@ def test_what_does_not_fit_ends_with_six_and_says_what_would_help(served, capsys
     assert answer["alternatives"][0]["patch"]["backend_parameters"]
 
 
+def test_what_does_not_fit_is_not_deployed_unless_it_is_forced(served, capsys):
+    served.add_worker()
+    served.has_model(PATH)
+    wide = ("deploy", PATH, "--no-wait", "--backend", "fake", "-P", "ram=400GiB")
+    assert served.run(*wide) == 6
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith("✗ It does not fit. (fit_changed)\n")
+    assert "memory: gpu-01:ram lacks " in told.err
+    assert "--force" in told.err
+    assert served.store.list("deployment") == ()
+    assert served.run(*wide, "-o", "json") == 6
+    assert json.loads(capsys.readouterr().err)["params"]["fit"]["verdict"] == "no"
+    assert served.run(*wide, "--force") == 0
+    assert [each.name for each in served.store.list("deployment")] == ["chat"]
+
+
+def test_before_any_worker_has_joined_it_is_deployed_and_waits(served):
+    assert served.run("deploy", PATH, "--no-wait", *FAKE) == 0
+
+
 def test_what_if_is_asked_with_and_without_a_model(served, capsys, monkeypatch):
     served.add_worker()
     served.has_model(PATH)

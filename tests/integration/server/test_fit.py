@@ -133,3 +133,39 @@ def test_what_if_answers_for_the_cluster_as_it_would_be():
         assert made["reason"]["code"] == "no_worker"
 
     run(scenario)
+
+
+def test_a_deployment_is_written_only_with_the_verdict_that_was_seen():
+    async def scenario(found):
+        def body(replicas):
+            return {"metadata": {"name": "chat"}, "spec": {**SPEC, "replicas": replicas}}
+
+        path = "/api/v1/deployments"
+        for seen in ("no", "fits,tight"):
+            answer = await found.call("POST", f"{path}?fit={seen}", "admin", json=body(3))
+            if seen == "no":
+                assert answer.status_code == 201
+                assert (await found.call("DELETE", f"{path}/chat", "admin")).status_code == 200
+                continue
+            problem = answer.json()
+            assert (answer.status_code, problem["code"]) == (409, "fit_changed")
+            assert problem["params"]["fit"]["replicas"] == {"asked": 3, "placed": 2}
+            assert "the verdict is no" in problem["detail"]
+            assert found.store.find("deployment", "chat") is None
+        made = await found.call("POST", f"{path}?fit=fits", "admin", json=body(2))
+        assert made.status_code == 201
+        wider = {"spec": {"replicas": 3}}
+        headers = {"content-type": "application/merge-patch+json"}
+        answer = await found.call(
+            "PATCH", f"{path}/chat?fit=fits", "admin", json=wider, headers=headers
+        )
+        assert answer.status_code == 409
+        assert found.store.get("deployment", "chat").spec.replicas == 2
+        again = await found.call("POST", f"{path}?fit=fits", "admin", json=body(9))
+        assert again.json()["code"] == "exists"
+        other = {**body(1), "metadata": {"name": "other"}}
+        wrong = await found.call("POST", f"{path}?fit=perhaps", "admin", json=other)
+        assert wrong.status_code == 400
+        assert "'perhaps' is no verdict" in wrong.json()["detail"]
+
+    run(scenario)
