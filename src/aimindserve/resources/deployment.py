@@ -114,4 +114,5 @@ PLUGIN = Kind(
     ),
     validate=_validate,
     derive=_derive,
+    gateway=("spec.replicas",),
 )
