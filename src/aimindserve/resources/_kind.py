@@ -27,7 +27,8 @@ T = TypeVar("T", bound=Part)
 
 
 def secret(default: str = "") -> Any:
-    """A field that no API answer, log or client shows: only the store and the gateway see it."""
+    """A field that no API answer, log or client shows: only the store sees it, and the gateway if
+    its kind names it in `gateway`."""
     return Field(default=default, json_schema_extra={"secret": True})
 
 
@@ -113,6 +114,9 @@ class Kind(Generic[S, T]):
     validate: Callable[[str, Any, "AnyResource | None"], None] | None = None
     """(name, new spec, old object or None): raises InvalidError for what types cannot say."""
     derive: Derive | None = None
+    gateway: tuple[str, ...] = ()
+    """Dotted paths of what a gateway needs to route and admit by, secrets included; it is told
+    nothing else, and of kinds without any nothing at all. Inside a list: of each element."""
 
     def parse_spec(self, document: Any) -> S:
         """A spec from plain JSON data; raises pydantic's ValidationError."""
@@ -132,17 +136,30 @@ def document(
     kind: Kind[Any, Any],
     resource: AnyResource,
     *,
-    secrets: bool = False,
     derived: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The object as the API shows it. `secrets` is for the gateway alone; secrets of an engine's
-    environment are for nobody: workers get them with what they must run, not as objects."""
-    meta = resource.metadata
-    hidden = frozenset[str]() if secrets else secret_fields(kind.spec)
-    status_hidden = frozenset[str]() if secrets else secret_fields(kind.status)
-    spec = resource.spec.model_dump(mode="json", exclude=set(hidden))
+    """The object as the API shows it. Secrets of an engine's environment are for nobody either:
+    workers get them with what they must run, not as objects."""
+    spec = resource.spec.model_dump(mode="json", exclude=set(secret_fields(kind.spec)))
     for path in environments(kind.spec):
         change_at(spec, path, masked)
+    status = resource.status.model_dump(mode="json", exclude=set(secret_fields(kind.status)))
+    return _whole(kind, resource.metadata, spec, {**status, **(derived or {})})
+
+
+def gateway_document(
+    kind: Kind[Any, Any], resource: AnyResource, *, derived: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Of the object what a gateway needs, and nothing else."""
+    spec = resource.spec.model_dump(mode="json")
+    status = {**resource.status.model_dump(mode="json"), **(derived or {})}
+    whole = _whole(kind, resource.metadata, spec, status)
+    return cast("dict[str, Any]", _only(whole, _tree(kind.gateway)))
+
+
+def _whole(
+    kind: Kind[Any, Any], meta: Metadata, spec: dict[str, Any], status: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "kind": kind.name,
         "metadata": {
@@ -154,11 +171,30 @@ def document(
             "created_at": rfc3339(meta.created_at),
         },
         "spec": spec,
-        "status": {
-            **resource.status.model_dump(mode="json", exclude=set(status_hidden)),
-            **(derived or {}),
-        },
+        "status": status,
     }
+
+
+@cache
+def _tree(paths: tuple[str, ...]) -> Mapping[str, Any]:
+    """The paths as nested names; an empty mapping stands for everything below."""
+    tree: dict[str, Any] = {}
+    for path in paths:
+        level = tree
+        for name in path.split("."):
+            level = level.setdefault(name, {})
+    return tree
+
+
+def _only(value: Any, tree: Mapping[str, Any]) -> Any:
+    if not tree:
+        return value
+    if isinstance(value, list):
+        return [_only(each, tree) for each in cast("list[Any]", value)]
+    if not isinstance(value, dict):
+        return value
+    found = cast("dict[str, Any]", value)
+    return {name: _only(found[name], below) for name, below in tree.items() if name in found}
 
 
 def secret_fields(part: type[Part]) -> frozenset[str]:

@@ -39,4 +39,10 @@ PLUGIN = Kind(
     ),
     creatable=False,
     owned=("user", "prefix", "expires_at", "allowed_models"),
+    gateway=(
+        "spec.user",
+        "spec.expires_at",
+        "spec.allowed_models",
+        "spec.key_hash",
+    ),
 )

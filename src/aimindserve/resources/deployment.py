@@ -138,4 +138,5 @@ PLUGIN = Kind(
     ),
     validate=_validate,
     derive=_derive,
+    gateway=("spec.replicas",),
 )

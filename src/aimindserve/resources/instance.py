@@ -121,4 +121,14 @@ PLUGIN = Kind(
     ),
     creatable=False,
     derive=_derive,
+    gateway=(
+        "spec.deployment",
+        "spec.stopping",
+        "status.placement.id",
+        "status.placement.ranks.worker",
+        "status.observed.state",
+        "status.observed.placement_id",
+        "status.phase",
+        "status.reason.message",
+    ),
 )

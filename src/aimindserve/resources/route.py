@@ -39,4 +39,10 @@ PLUGIN = Kind(
         ("AGE", "metadata.created_at"),
     ),
     creatable=False,
+    gateway=(
+        "metadata.created_at",
+        "spec.targets",
+        "status.categories",
+        "status.context_length",
+    ),
 )

@@ -27,4 +27,9 @@ PLUGIN = Kind(
     title="A sign-in of a browser.",
     access=Access(read="none", write="none"),
     creatable=False,
+    gateway=(
+        "spec.user",
+        "spec.expires_at",
+        "spec.token_hash",
+    ),
 )

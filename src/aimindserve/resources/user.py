@@ -42,4 +42,8 @@ PLUGIN = Kind(
         ("AGE", "metadata.created_at"),
     ),
     creatable=False,
+    gateway=(
+        "spec.role",
+        "spec.disabled",
+    ),
 )

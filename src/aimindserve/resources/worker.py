@@ -88,4 +88,10 @@ PLUGIN = Kind(
     creatable=False,
     owned=("machine_id",),
     derive=_derive,
+    gateway=(
+        "spec.proxy_key",
+        "status.ready",
+        "status.observed.host",
+        "status.observed.port",
+    ),
 )

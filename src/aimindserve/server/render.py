@@ -15,7 +15,7 @@ import msgspec
 from aimindserve.core import reason as reasons
 from aimindserve.kit.clock import Clock
 from aimindserve.resources._all import kinds
-from aimindserve.resources._kind import AnyResource, Kind, document
+from aimindserve.resources._kind import AnyResource, Kind, document, gateway_document
 from aimindserve.server.telemetry import Telemetry
 from aimindserve.store.base import Store
 
@@ -56,7 +56,7 @@ class Renderer:
             or kept.derived != derived
             or kept.numbers != numbers
         ):
-            made = _document(kind, resource, derived, numbers, secrets=False)
+            made = _document(kind, resource, derived, numbers)
             kept = _Kept(revision, derived, numbers, msgspec.Raw(_encoder.encode(made)))
             self._kept[key] = kept
             self._kept.move_to_end(key)
@@ -64,11 +64,15 @@ class Renderer:
                 self._kept.popitem(last=False)
         return kept.encoded
 
-    def plain(self, resource: AnyResource, *, secrets: bool = False) -> dict[str, Any]:
-        """The document of `resource` as data. `secrets` is for the gateway alone."""
+    def plain(self, resource: AnyResource) -> dict[str, Any]:
+        """The document of `resource` as data."""
         kind = kinds()[resource.kind]
-        derived, numbers = self._derived(kind, resource), self._numbers(resource)
-        return _document(kind, resource, derived, numbers, secrets=secrets)
+        return _document(kind, resource, self._derived(kind, resource), self._numbers(resource))
+
+    def for_gateway(self, resource: AnyResource) -> dict[str, Any]:
+        """What of `resource` our own gateways need, secrets included."""
+        kind = kinds()[resource.kind]
+        return gateway_document(kind, resource, derived=self._derived(kind, resource))
 
     def _derived(self, kind: Kind[Any, Any], resource: AnyResource) -> dict[str, Any]:
         if kind.derive is None:
@@ -91,10 +95,8 @@ def _document(
     resource: AnyResource,
     derived: Mapping[str, Any],
     numbers: Mapping[str, Any],
-    *,
-    secrets: bool,
 ) -> dict[str, Any]:
-    made = document(kind, resource, secrets=secrets, derived=derived)
+    made = document(kind, resource, derived=derived)
     status = made["status"]
     if numbers and status.get("observed") is not None:
         status["observed"] = {**status["observed"], **numbers}

@@ -57,7 +57,10 @@ class WatchQuery(QueryModel):
         default="", max_length=500, description="Plural names, separated by commas; empty: all."
     )
     since: int | None = Field(default=None, ge=0, description="The revision to go on from.")
-    secrets: bool = Field(default=False, description="For our own gateway only.")
+    secrets: bool = Field(
+        default=False,
+        description="For our own gateways only: what they need of each object, and nothing else.",
+    )
 
 
 class WatchRoute:
@@ -102,7 +105,8 @@ def _chosen(principal: Principal, words: str, *, secrets: bool) -> list[Kind[Any
     allowed = [
         kind
         for kind in chosen
-        if policy.may_list(principal, kind) and (secrets or kind.access.read != "none")
+        if policy.may_list(principal, kind)
+        and (kind.gateway if secrets else kind.access.read != "none")
     ]
     refused = [kind.plural for kind in chosen if kind not in allowed]
     if wanted and refused:
@@ -240,7 +244,7 @@ class Watcher:
             "type": message.type.value,
             "kind": message.resource.kind,
             "name": message.resource.name,
-            "object": self._renderer.plain(message.resource, secrets=True)
+            "object": self._renderer.for_gateway(message.resource)
             if self._secrets
             else self._renderer.encoded(message.resource),
         }

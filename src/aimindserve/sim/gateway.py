@@ -5,7 +5,7 @@ from typing import Any
 
 from aimindserve.gateway.table import RoutingTable, build
 from aimindserve.resources._all import kinds
-from aimindserve.resources._kind import document
+from aimindserve.resources._kind import gateway_document
 from aimindserve.store.base import Store
 
 READ = ("deployment", "instance", "route", "worker")
@@ -34,7 +34,7 @@ class GatewayView:
             revision = each.metadata.revision
             known = self._documents.get((kind, each.name))
             if known is None or known[0] != revision:
-                known = revision, document(kinds()[kind], each, secrets=True)
+                known = revision, gateway_document(kinds()[kind], each)
                 self._documents[kind, each.name] = known
             shown[each.name] = known[1]
         return shown

@@ -14,9 +14,8 @@ from aimindserve.wire.limits import Limits
 from integration.gateway.test_front_door import CHAT, raw, run
 
 KNOWN = "/v1/models"
-LIMITS = Limits(
-    head_timeout_s=0.6, body_window_s=0.6, body_bytes=100_000, body_buffer_bytes=200_000
-)
+SMALL = Limits(body_bytes=100_000, body_buffer_bytes=200_000)
+SHORT = Limits(head_timeout_s=0.6, body_window_s=0.6)
 
 
 def head(*fields, path=CHAT, method="POST", version="HTTP/1.1", host=True):
@@ -45,16 +44,15 @@ REFUSED = {
     "a large field": (head("x: " + "a" * 40_000), 431, "head_too_large"),
     "many fields": (head(*["a: b"] * 101), 431, "head_too_large"),
     "a large body": (head("content-length: 100001"), 413, "too_large"),
-    "a head that does not end": (head()[:-4], 408, "request_timeout"),
 }  # fmt: skip
-BROKEN_BODIES = {
-    "a bad chunk": (head("transfer-encoding: chunked") + b"zz\r\n", 400, "malformed"),
-    "a large body in chunks": (
+BROKEN_BODIES = [
+    (head("transfer-encoding: chunked") + b"zz\r\n", 400, "malformed", SMALL),
+    (
         head("transfer-encoding: chunked") + b"186a1\r\n" + b"a" * 100_001 + b"\r\n",
-        413, "too_large",
+        413, "too_large", SMALL,
     ),
-    "a body that does not come": (head("content-length: 5000") + b"{", 408, "request_timeout"),
-}  # fmt: skip
+    (head("content-length: 5000") + b"{", 408, "request_timeout", SHORT),
+]  # fmt: skip
 
 
 def read(answer):
@@ -110,19 +108,27 @@ def test_framing_is_refused_in_the_words_of_the_path(path):
         assert not here.worker.requests
         assert not here.control.seen
 
-    run(main, limits=LIMITS)
+    run(main, limits=SMALL)
 
 
-def test_a_body_that_is_refused_while_it_is_read():
+@pytest.mark.parametrize("path", [CHAT, "/v1-openai/models", "/api/v1/deployments"])
+def test_a_head_that_does_not_end_is_refused_in_the_words_of_the_path(path):
     async def main(here, client):
-        for data, status, code in BROKEN_BODIES.values():
-            key = client.headers["authorization"].encode()
-            sent = data.replace(b"host: x\r\n", b"host: x\r\nauthorization: " + key + b"\r\n")
-            sent = sent.replace(b"host: x\r\n", b"host: x\r\nx-request-id: mine-1\r\n")
-            document = check(await raw(here, sent), status, code)
-            assert document["error"]["request_id"] == "mine-1"
+        check(await raw(here, head(path=path)[:-4]), 408, "request_timeout", path=path)
 
-    run(main, limits=LIMITS)
+    run(main, limits=SHORT)
+
+
+@pytest.mark.parametrize(("data", "status", "code", "limits"), BROKEN_BODIES)
+def test_a_body_that_is_refused_while_it_is_read(data, status, code, limits):
+    async def main(here, client):
+        key = client.headers["authorization"].encode()
+        sent = data.replace(b"host: x\r\n", b"host: x\r\nauthorization: " + key + b"\r\n")
+        sent = sent.replace(b"host: x\r\n", b"host: x\r\nx-request-id: mine-1\r\n")
+        document = check(await raw(here, sent), status, code)
+        assert document["error"]["request_id"] == "mine-1"
+
+    run(main, limits=limits)
 
 
 def test_the_clients_own_id_is_told_where_it_was_read():
@@ -148,7 +154,7 @@ def test_what_is_refused_before_its_path_is_known_is_understood_by_everybody(dat
         status, code = (400, "malformed") if data else (408, "request_timeout")
         check(await raw(here, data), status, code, path="")
 
-    run(main, limits=LIMITS)
+    run(main, limits=Limits() if data else SHORT)
 
 
 def test_too_many_connections_are_told_so():

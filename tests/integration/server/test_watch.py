@@ -2,15 +2,25 @@
 
 import asyncio
 import json
+from dataclasses import replace
 
 from aimindserve.core.ids import WorkerName
 from aimindserve.core.placement import Placement, Rank
+from aimindserve.core.reason import Reason
+from aimindserve.core.report import InstanceObservation, RunState
+from aimindserve.gateway.table import KINDS, build
+from aimindserve.resources._all import kinds
+from aimindserve.resources._kind import dump
 from aimindserve.resources.deployment import DeploymentSpec
 from aimindserve.resources.instance import InstanceSpec, InstanceStatus
+from aimindserve.resources.route import RouteSpec, RouteStatus
+from aimindserve.resources.worker import WorkerStatus
 from aimindserve.server import streams, watch
 from aimindserve.store.base import Draft
 from integration.server.control_plane import Open, plane
+from integration.server.test_worker_protocol import seen as observation
 
+SEEN = observation()
 SPEC = DeploymentSpec.model_validate({"model": {"source": "local", "path": "/m"}})
 
 
@@ -195,6 +205,72 @@ def test_the_gateway_sees_secrets_and_nobody_else():
             assert "_hash" not in text
             assert "proxy_key" not in text
         await stream.close()
+
+    run(scenario)
+
+
+async def populate(found):
+    """One object at least of every kind, in every state that a gateway tells apart."""
+    await found.add_key("key", "ada", expires_in_s=9999.0, allowed_models=["chat"])
+    spec = SPEC.model_copy(update={"env": {"HF_TOKEN": "canary-env"}})
+    for name in ("chat", "idle"):
+        await found.store.create(Draft("deployment", name, spec))
+        target = {"targets": [{"deployment": name, "weight": 3}]}
+        status = RouteStatus(categories=("llm",), context_length=4096)
+        await found.store.create(Draft("route", name, RouteSpec.model_validate(target), status))
+    for name in ("w1", "w2"):
+        await found.add_worker(name)
+        seen = replace(SEEN, host=f"10.0.0.{name[1]}", port=10150)
+        status = WorkerStatus(ready=name == "w1", observed=seen)
+        await found.store.update("worker", name, lambda old, s=status: old.with_status(s))
+    for name, of, worker, state in (
+        ("chat-1", "chat", "w1", RunState.READY),
+        ("chat-2", "chat", "w2", RunState.READY),
+        ("idle-1", "idle", "w1", RunState.FAILED),
+    ):
+        body = InstanceSpec(deployment=of, deployment_generation=1, template=spec)
+        placement = Placement("p", "s", (Rank(WorkerName(worker)),))
+        told = InstanceObservation("p", state, 1.0, reason=Reason("engine_exited", {"status": "1"}))
+        status = InstanceStatus(placement=placement, observed=told)
+        await found.store.create(Draft("instance", name, body, status))
+
+
+def test_a_gateway_is_told_what_it_needs_and_nothing_else():
+    async def scenario(found):
+        await populate(found)
+        stream = opened(found, "gateway", f"kinds={','.join(KINDS)}&secrets=true")
+        told = []
+        while not told or told[-1]["type"] != "BOOKMARK":
+            told += await messages(stream, 1)
+        await stream.close()
+        text = json.dumps(told)
+        for secret in ("password_hash", "credential_hash", "canary-env", "template", "full_name"):
+            assert secret not in text
+        documents, whole = {}, {}
+        for each in told[:-1]:
+            documents.setdefault(each["kind"], {})[each["name"]] = each["object"]
+            resource = found.store.get(each["kind"], each["name"])
+            derive = kinds()[each["kind"]].derive
+            derived = derive(resource, found.store.find, 0.0) if derive else {}
+            everything = found.app.services.renderer.plain(resource)
+            everything["spec"] = dump(resource.spec)
+            everything["status"] |= derived
+            whole.setdefault(each["kind"], {})[each["name"]] = everything
+        assert set(documents) == {kind.name for kind in kinds().values() if kind.gateway}
+        assert {kinds()[name].plural for name in documents} == set(KINDS)
+        table = build(documents, 7)
+        assert table == build(whole, 7)
+        assert len(table.routes["chat"].groups[0].targets) == 1
+        assert "idle-1" in table.routes["idle"].reason
+        assert len(table.keys) == 1
+        assert len(table.sessions) == 3
+
+        stream = opened(found, "gateway", "secrets=true")
+        every = [each["kind"] for each in await messages(stream, len(told)) if "kind" in each]
+        assert set(every) == set(documents)
+        await stream.close()
+        stream = opened(found, "gateway", "kinds=model-files&secrets=true")
+        assert (await stream.wait_end(), stream.status)[1] == 403
 
     run(scenario)
 
