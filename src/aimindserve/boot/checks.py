@@ -1,9 +1,16 @@
 """Rules between settings, which no single value can break alone. Pure."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from aimindserve.boot.settings import Settings
+from aimindserve.boot.settings import Settings, declared
+
+ENVIRONMENT, FLAG = "environment ", "flag "
+"""How the origins of such values begin."""
+UNSET = (
+    "unset GPUSTACK_SERVER_URL to run a server here (commands take --server, "
+    "or remember the server of `aimindserve login`)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,8 @@ def contradictions(settings: Settings, origins: Mapping[str, str], platform: str
     found: list[Mistake] = []
     for check in (_worker_mode, _tls, _cors, _ports, _ranges):
         found.extend(mistake(*broken) for broken in check(settings))
+    if settings.worker_only and origins.get("server_url", "").startswith(ENVIRONMENT):
+        found = [*(_with_advice(each) for each in found), *_worker_by_surprise(origins)]
     if settings.ray.enable_ray and platform != "linux":
         found.append(mistake("enable_ray", True, "Linux; Ray does not run several hosts elsewhere"))
     if settings.server.gateway_processes > 1 and platform != "linux":
@@ -44,6 +53,24 @@ def contradictions(settings: Settings, origins: Mapping[str, str], platform: str
 
 
 Broken = tuple[str, object, str]
+
+
+def _with_advice(mistake: Mistake) -> Mistake:
+    """Who only told commands where their server is may not have meant to start a worker."""
+    if mistake.key not in ("token", "disable_worker"):
+        return mistake
+    return replace(mistake, allowed=f"{mistake.allowed}; {UNSET}")
+
+
+def _worker_by_surprise(origins: Mapping[str, str]) -> Iterator[Mistake]:
+    """Flags of a server, while a variable makes a worker of this machine: one of both is meant."""
+    for name, item in declared().items():
+        if item.section == "server" and name != "disable_worker":
+            origin = origins.get(name, "")
+            if origin.startswith(FLAG):
+                yield Mistake(
+                    name, "", origin, f"no server_url ({origins['server_url']}) beside it; {UNSET}"
+                )
 
 
 def _worker_mode(settings: Settings) -> Iterator[Broken]:

@@ -3,6 +3,7 @@
 Used by its process (`boot.control`) and by the demo; must not know how either is started.
 """
 
+import asyncio
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import uvicorn
 from aimindserve import __version__
 from aimindserve.backends._all import backends
 from aimindserve.boot.child import Child, Orders
+from aimindserve.boot.handover import forget_bootstrap_password
 from aimindserve.boot.places import Places, join_token
 from aimindserve.boot.settings import Settings
 from aimindserve.controllers.all import build
@@ -22,6 +24,7 @@ from aimindserve.controllers.fits import FitParts, Fits
 from aimindserve.controllers.inspections import Inspections
 from aimindserve.controllers.loop import ControllerLoop
 from aimindserve.controllers.snapshot import Snapshots
+from aimindserve.kit.log import get_logger
 from aimindserve.kit.secrets import new_id, read_or_create
 from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.server.app import ControlPlane
@@ -34,6 +37,8 @@ from aimindserve.store.records.audit import audit
 from aimindserve.store.records.decisions import decision_records, question_records
 from aimindserve.store.records.events import events
 from aimindserve.store.resources import ResourceStore
+
+log = get_logger("boot")
 
 GRACE_S = 5
 """How long open requests may go on once the process was told to end; watches never end alone."""
@@ -132,8 +137,14 @@ async def serve(app: ControlPlane, listener: socket.socket, child: Child) -> Non
 
 
 async def _announce(server: uvicorn.Server, child: Child) -> None:
+    """Once it serves, the first administrator is there: its password is kept nowhere any more."""
     while not server.started:
         await child.clock.sleep(POLL_S)
+    try:
+        await asyncio.to_thread(forget_bootstrap_password, child.settings, child.places)
+    except OSError as error:
+        # A full disk: it stays in a file that only this user reads, and is gone at the end.
+        log.warning("bootstrap.kept", path=str(child.places.handover), error=str(error))
     child.ready()
 
 

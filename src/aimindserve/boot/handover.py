@@ -23,6 +23,16 @@ def write_handover(settings: Settings, places: Places) -> Path:
     return path
 
 
+def forget_bootstrap_password(settings: Settings, places: Places) -> None:
+    """Take the first administrator's password out of the file, once that administrator is there.
+
+    Nobody needs it any more, not even the control plane when it is started again. Raises OSError.
+    """
+    if settings.server.bootstrap_password is not None:
+        server = replace(settings.server, bootstrap_password=None)
+        write_handover(replace(settings, server=server), places)
+
+
 def read_handover(path: Path) -> tuple[Settings, Places]:
     """The settings as the supervisor wrote them."""
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aimindserve.boot.handover import read_handover
 from aimindserve.boot.places import Places, places_of
-from aimindserve.boot.settings import Settings, account
+from aimindserve.boot.presence import present
+from aimindserve.boot.settings import Settings, account, this_machine
 from aimindserve.core.errors import (
     ConflictError,
     ForbiddenError,
@@ -70,12 +71,15 @@ async def _in_database(settings: Settings, places: Places, user: str) -> str:
     try:
         await store.open()
     except NotFoundError as error:
-        raise NotFoundError(
-            error.message,
-            hint="Name the server's data directory with --data-dir, its database with "
-            "--database-url, or a running server with --server-url.",
-            params=error.params,
-        ) from error
+        others = [
+            f"One runs here with: --data-dir {each.data_dir}" for each in present(this_machine())
+        ]
+        hint = (
+            "Name the server's data directory with --data-dir, its database with --database-url, "
+            "or a running server with --server-url."
+        )
+        hint = "\n".join([hint, *others])
+        raise NotFoundError(error.message, hint=hint, params=error.params) from error
     try:
         found = users(store)
         if user not in {each.name for each in found}:

@@ -70,7 +70,10 @@ Settings marked *later* are accepted and checked, but do nothing yet.""",
   ports of Ray; the newer one holds. `server_metrics_port` is the server's 10161 of the newer
   documents.
 * `--token` is needed wherever `--server-url` is given.
-* `GPUSTACK_SERVER_URL` makes `start` a worker; client commands use it as the server to talk to.
+* `GPUSTACK_SERVER_URL` is the server that a machine belongs to: `start` joins it as a worker,
+  commands talk to it. Where it is set, `start` refuses flags that only a server has; unset it to
+  run a server there. `quickstart`, `demo` and `reset-admin-password` mean a server of this machine
+  and do not read it.
 * With `enable_cors`, `allow_credentials` and the origin `*` together are refused.""",
 )
 
@@ -108,7 +111,9 @@ _CHINESE = Words(
   以新文档为准。
   `server_metrics_port` 采用新文档中的服务器指标端口 10161。
 * 提供 `--server-url` 时必须提供 `--token`。
-* 设置了 `GPUSTACK_SERVER_URL` 时 `start` 以工作节点方式运行;客户端命令用它作为要访问的服务器。
+* `GPUSTACK_SERVER_URL` 是本机所属的服务器:`start` 以工作节点方式加入它,各命令访问它。
+  设置了该变量时,`start` 拒绝只有服务器才有的参数;要在本机运行服务器,请取消该变量。`quickstart`、
+  `demo` 和 `reset-admin-password` 总是指本机的服务器,不读取该变量。
 * 启用 `enable_cors` 时,`allow_credentials` 不能与来源 `*` 同时使用。""",
 )
 

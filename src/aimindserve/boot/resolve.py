@@ -36,6 +36,8 @@ class Resolved:
     origins: Mapping[str, str]
     """`flag --port`, `environment GPUSTACK_PORT`, `file x.yaml:3` or `default`."""
     warnings: tuple[str, ...] = ()
+    mistakes: tuple[Mistake, ...] = ()
+    """Rules that the settings break together, where that was to be looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +50,12 @@ class Sources:
     machine: Machine
 
 
-def resolve(sources: Sources) -> Resolved:
-    """Raises SettingsError that names every mistake: key, value, origin and what is allowed."""
+def resolve(sources: Sources, *, strict: bool = True) -> Resolved:
+    """Raises SettingsError that names every mistake: key, value, origin and what is allowed.
+
+    Without `strict`, mistakes that no single value makes are left in the result: all values are
+    known then, and may be looked at.
+    """
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
     mistakes = _unknown_keys(sources.file)
@@ -64,12 +70,14 @@ def resolve(sources: Sources) -> Resolved:
             mistakes.append(_mistake(item, raw, origins[item.name], str(error)))
     _complete(values, sources.machine)
     settings = build(values)
+    together: list[Mistake] = []
     if not mistakes:
-        mistakes = contradictions(settings, origins, sources.machine.platform)
-    if mistakes:
-        raise _settings_error(mistakes)
+        together = contradictions(settings, origins, sources.machine.platform)
+    if mistakes or (strict and together):
+        raise _settings_error(mistakes or together)
     warnings = (*_inactive(settings, origins), *_unknown_variables(sources.machine.environ))
-    return Resolved(settings, {name: origins.get(name, DEFAULT) for name in declared()}, warnings)
+    known = {name: origins.get(name, DEFAULT) for name in declared()}
+    return Resolved(settings, known, warnings, tuple(together))
 
 
 def _find(item: Declared, sources: Sources) -> tuple[object, str] | None:

@@ -18,8 +18,9 @@ from aimindserve.boot.handover import write_handover
 from aimindserve.boot.order import Order
 from aimindserve.boot.places import Places, places_of
 from aimindserve.boot.preflight import prepare, raise_open_files
+from aimindserve.boot.presence import announce
 from aimindserve.boot.process import Command
-from aimindserve.boot.settings import Settings, declared, environment
+from aimindserve.boot.settings import Settings, declared, environment, this_machine
 from aimindserve.boot.supervisor import Role, Supervisor
 from aimindserve.boot.welcome import local_url
 from aimindserve.kit.clock import SystemClock
@@ -56,10 +57,12 @@ def start(what: Start) -> int:
         what.tell(note)
     raise_open_files()
     handover = write_handover(settings, places)
+    left = [handover, places.address, places.operator_credential]
     try:
         if not settings.worker_only:
             write_private(places.operator_credential, new_secret() + "\n")
             write_private(places.address, json.dumps({"url": local_url(settings)}) + "\n")
+            left += _announce(settings, places, what.tell)
         supervisor = Supervisor(
             list(roles(settings, places, handover, what.control)),
             SystemClock(),
@@ -70,10 +73,20 @@ def start(what: Start) -> int:
         )
         return supervisor.run()
     finally:
-        for left in (handover, places.address, places.operator_credential):
-            left.unlink(missing_ok=True)
+        for file in left:
+            file.unlink(missing_ok=True)
         places.control_socket.unlink(missing_ok=True)
         lock.release()
+
+
+def _announce(settings: Settings, places: Places, tell: Callable[[str], None]) -> Sequence[Path]:
+    """Let commands of this user find this server; the files to remove at the end."""
+    url = local_url(settings)
+    try:
+        return [announce(this_machine(), url, places.data_dir)]
+    except OSError as error:
+        tell(f"commands on this machine need --server {url}: {error.strerror or error}")
+        return []
 
 
 def roles(

@@ -1,6 +1,7 @@
 """Which server a client command talks to, and as whom.
 
-    --server / GPUSTACK_SERVER_URL  >  the saved login  >  the server that runs on this machine
+    --server / GPUSTACK_SERVER_URL  >  the saved login  >  the server that runs on this machine,
+        which is one that this user started (`boot.presence`), or one at port 80 or 8080
     --api-key / GPUSTACK_API_KEY    >  what was saved for that very server
 
 A saved credential is only ever sent to the server it was saved for. The file is 0600.
@@ -97,24 +98,39 @@ def connect(server: str | None, api_key: str | None) -> "Client":
 
 
 def local_server() -> str:
-    """The server that runs on this machine. Raises UnreachableError when there is none."""
-    told = _told_by_supervisor()
-    candidates = [*([told] if told else []), *(_local(port) for port in LOCAL_PORTS)]
-    found = next((url for url in candidates if _is_ours(url)), None)
+    """The server that runs on this machine: one that this user started, or one at a usual place.
+
+    Raises UnreachableError when there is none, InvalidError when there are several.
+    """
+    from aimindserve.boot.presence import present
+    from aimindserve.boot.settings import default_data_dir, this_machine
+
+    machine = this_machine()
+    chosen = machine.environ.get("GPUSTACK_DATA_DIR")
+    folder = Path(chosen).expanduser().absolute() if chosen else default_data_dir(machine)
+    mine = present(machine)
+    meant = [each for each in mine if chosen and each.data_dir == str(folder)] or mine
+    if len(meant) > 1:
+        meant = [each for each in meant if _is_ours(each.url)] or meant
+    if len(meant) > 1:
+        raise InvalidError(
+            "Several servers run on this machine.",
+            params={"servers": [f"{each.url}  ({each.data_dir})" for each in meant]},
+        )
+    if meant:
+        return meant[0].url
+    told = _told_by_server(folder)
+    usual = [*([told] if told else []), *(_local(port) for port in LOCAL_PORTS)]
+    found = next((url for url in usual if _is_ours(url)), None)
     if found is None:
         raise UnreachableError("No server is running on this machine.", params={"here": True})
     return found
 
 
-def _told_by_supervisor() -> str | None:
+def _told_by_server(data_dir: Path) -> str | None:
     """The address that a running server left in its data directory."""
-    from aimindserve.boot.settings import default_data_dir, this_machine
-
-    machine = this_machine()
-    chosen = machine.environ.get("GPUSTACK_DATA_DIR")
-    folder = Path(chosen).expanduser() if chosen else default_data_dir(machine)
     try:
-        document: Any = json.loads((folder / "run" / "server.json").read_text("utf-8"))
+        document: Any = json.loads((data_dir / "run" / "server.json").read_text("utf-8"))
         return str(document["url"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

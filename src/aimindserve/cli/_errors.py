@@ -114,6 +114,9 @@ def as_text(error: AimsError, language: str) -> str:
         hint = f"{hint}\n{say(language, 'sign_in_hint')}".strip()
     if error.params.get("here"):
         message, hint = say(language, "server_here"), say(language, "server_here_hint")
+    if error.params.get("servers"):
+        message = say(language, "servers_here")
+        hint = "\n".join([*error.params["servers"], say(language, "servers_here_hint")])
     lines = [f"✗ {message} ({code})"]
     lines += [f"  {line}" for line in hint.splitlines()]
     why = [line for line in error.params.get("why", ()) if not line.endswith(f": {message}")]

@@ -84,8 +84,10 @@ CHINESE: Mapping[str, str] = {
     "Show every setting with its value and origin, as `start` would use them.": (
         "显示每个配置项的值及其来源，与 `start` 使用的一致。"
     ),
-    "Takes the flags of `start`, so that a command line can be tried without starting anything. "
-    "Secrets are masked.": "接受 `start` 的全部参数，可在不启动任何程序的情况下试验命令行。密钥会被遮盖。",
+    "Takes the flags of `start`, so that a command line can be tried without starting anything; what "
+    "`start` would refuse is told. Secrets are masked.": (
+        "接受 `start` 的全部参数，可在不启动任何程序的情况下试验命令行，并说明 `start` 会拒绝什么。密钥会被遮盖。"
+    ),
     # demo
     "Run a simulated cluster behind the real API, for looking around.": (
         "在真实 API 之后运行一个模拟集群，供浏览体验。"

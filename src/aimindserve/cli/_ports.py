@@ -19,11 +19,11 @@ TRIES = 100
 
 def with_free_ports(flags: Mapping[str, Any]) -> "tuple[Resolved, list[str]]":
     """(the settings with a free port wherever nobody chose one, what to say of ports that were
-    taken)."""
-    from aimindserve.boot.load import load
+    taken). It is always a server that is started: GPUSTACK_SERVER_URL is for commands here."""
+    from aimindserve.boot.load import SERVER_URL, load
     from aimindserve.boot.resolve import DEFAULT
 
-    found = load(flags)
+    found = load(flags, unread=(SERVER_URL,))
     unused = WORKER_PORTS if found.settings.server.disable_worker else frozenset[str]()
     chosen: dict[str, str] = {}
     notes: list[str] = []
@@ -32,7 +32,7 @@ def with_free_ports(flags: Mapping[str, Any]) -> "tuple[Resolved, list[str]]":
             chosen[name] = _free(wanted, chosen)
             if chosen[name] != str(wanted):
                 notes.append(f"port {wanted} ({name}) is taken; using {chosen[name]}")
-    return load({**flags, **chosen}), notes
+    return load({**flags, **chosen}, unread=(SERVER_URL,)), notes
 
 
 def _free(wanted: int, chosen: Mapping[str, str]) -> str:

@@ -35,9 +35,10 @@ _ENGLISH = Words(
 This page is generated from the commands' own help; do not edit it. `gpustack` is the same program.
 
 Commands that talk to a server find it by `--server`, else `GPUSTACK_SERVER_URL`, else the last
-`aimindserve login`, else on this machine. Standard output is data, everything else goes to
-standard error; `-o json` prints the API's objects as they are. Messages and help are in Chinese
-when the locale is, or with `GPUSTACK_LANG=zh`.""",
+`aimindserve login`, else on this machine: a server that this user started, wherever it listens, or
+one at port 80 or 8080. Standard output is data, everything else goes to standard error; `-o json`
+prints the API's objects as they are. Messages and help are in Chinese when the locale is, or with
+`GPUSTACK_LANG=zh`.""",
     codes_title="Exit codes",
     codes="""\
 | code | meaning |
@@ -61,7 +62,8 @@ _CHINESE = Words(
 本页由各命令的帮助信息生成，请勿手工修改。`gpustack` 是同一个程序。
 
 访问服务器的命令依次按 `--server`、`GPUSTACK_SERVER_URL`、最近一次 `aimindserve login`、
-本机服务器确定目标。标准输出只有数据，其余内容写到标准错误；`-o json` 原样输出 API 对象。
+本机服务器（本用户启动的服务器，不论监听哪个端口；否则为 80 或 8080 端口上的服务器）确定目标。
+标准输出只有数据，其余内容写到标准错误；`-o json` 原样输出 API 对象。
 系统语言为中文或 `GPUSTACK_LANG=zh` 时，提示信息和帮助显示中文。""",
     codes_title="退出码",
     codes="""\

@@ -193,6 +193,11 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "Start one with: aimindserve start, or name one with --server URL or GPUSTACK_SERVER_URL.",
         "启动：aimindserve start；或用 --server URL、GPUSTACK_SERVER_URL 指定服务器。",
     ),
+    "servers_here": ("Several servers run on this machine.", "本机运行着多个服务器。"),
+    "servers_here_hint": (
+        "Name one with --server URL or GPUSTACK_SERVER_URL.",
+        "请用 --server URL 或 GPUSTACK_SERVER_URL 指定其中一个。",
+    ),
     "sign_in_hint": (
         "Sign in with: aimindserve login, or give --api-key or GPUSTACK_API_KEY.",
         "登录：aimindserve login；或提供 --api-key、GPUSTACK_API_KEY。",

@@ -28,19 +28,20 @@ def config() -> None:
 def show(output: str, **options: Any) -> None:
     """Show every setting with its value and origin, as `start` would use them.
 
-    Takes the flags of `start`, so that a command line can be tried without starting anything.
-    Secrets are masked.
+    Takes the flags of `start`, so that a command line can be tried without starting anything; what
+    `start` would refuse is told. Secrets are masked.
     """
     from aimindserve.boot.load import load
     from aimindserve.boot.settings import declared, value_of
 
-    resolved = load(given(options))
+    resolved = load(given(options), strict=False)
     rows = [
         _row(item, value_of(resolved.settings, item), resolved.origins[item.name])
         for item in declared().values()
     ]
-    for warning in resolved.warnings:
-        click.echo(f"! {warning}", err=True)
+    refused = [f"start would refuse: {mistake.sentence()}" for mistake in resolved.mistakes]
+    for line in (*resolved.warnings, *refused):
+        click.echo(f"! {line}", err=True)
     if output == "json":
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
     elif output == "yaml":

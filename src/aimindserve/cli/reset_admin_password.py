@@ -48,14 +48,15 @@ COMMAND = reset_admin_password
 
 
 def _here(places: dict[str, str | None], user: str) -> str:
-    from aimindserve.boot.load import load
+    from aimindserve.boot.load import SERVER_URL, load
     from aimindserve.boot.recovery import new_admin_password
     from aimindserve.boot.resolve import DEFAULT
     from aimindserve.kit import log
 
     # What opening a database has to say is no data: standard output is for the password.
     log.configure(stream=sys.stderr)
-    resolved = load({name: value for name, value in places.items() if value is not None})
+    flags = {name: value for name, value in places.items() if value is not None}
+    resolved = load(flags, strict=False, unread=(SERVER_URL,))
     given = resolved.origins["database_url"] != DEFAULT
     return new_admin_password(resolved.settings, user, database_given=given)
 

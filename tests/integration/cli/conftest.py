@@ -8,6 +8,7 @@ from integration.cli.serving import serving
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "runtime"))
     monkeypatch.setenv("GPUSTACK_DATA_DIR", str(tmp_path / "data"))
     for name in ("GPUSTACK_SERVER_URL", "GPUSTACK_API_KEY", "GPUSTACK_LANG", "LC_ALL", "LANG"):
         monkeypatch.delenv(name, raising=False)

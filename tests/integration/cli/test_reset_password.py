@@ -76,6 +76,9 @@ def test_the_store_is_found_as_start_finds_it(data, tmp_path, capsys, monkeypatc
     file = tmp_path / "settings.yaml"
     file.write_text(f"data_dir: {data}\n")
     monkeypatch.setenv("GPUSTACK_DATA_DIR", str(data))
+    monkeypatch.setenv(
+        "GPUSTACK_SERVER_URL", "http://gpu-01"
+    )  # where commands go, no setting of it
     capsys.readouterr()
     ways = (
         (), ("--data-dir", str(data)), ("--config-file", str(file)),

@@ -67,6 +67,31 @@ def test_wrong_settings_end_with_2_and_all_mistakes(capsys, command):
 
 
 @pytest.mark.usefixtures("quiet_environment")
+def test_config_show_shows_what_start_would_refuse(capsys, monkeypatch):
+    """Whoever looks for a mistake needs the values; that variable is set for commands, too."""
+    monkeypatch.setenv("GPUSTACK_SERVER_URL", "http://gpu-01")
+    monkeypatch.delenv("GPUSTACK_TOKEN", raising=False)
+    code, out, err = said(capsys, "config", "show", "-o", "json")
+    assert code == 0
+    rows = {row["name"]: row for row in json.loads(out)}
+    assert rows["server_url"]["origin"] == "environment GPUSTACK_SERVER_URL"
+    assert "! start would refuse: token (not given): needs a value" in err
+    code, out, err = said(capsys, "start")
+    assert (code, out) == (2, "")
+    assert "unset GPUSTACK_SERVER_URL to run a server here" in err
+
+
+@pytest.mark.usefixtures("quiet_environment")
+def test_what_always_means_a_server_here_does_not_read_where_another_one_is(monkeypatch):
+    from aimindserve.cli._ports import with_free_ports
+
+    monkeypatch.setenv("GPUSTACK_SERVER_URL", "http://gpu-01")
+    resolved, _ = with_free_ports({})
+    assert not resolved.settings.worker_only
+    assert with_free_ports({"server_url": "http://x", "token": "t"})[0].settings.worker_only
+
+
+@pytest.mark.usefixtures("quiet_environment")
 def test_with_json_wanted_a_failure_is_a_problem_document(capsys):
     code, out, err = said(capsys, "config", "show", "-o", "json", "--port", "0")
     assert (code, out) == (2, "")

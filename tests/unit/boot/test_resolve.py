@@ -190,6 +190,28 @@ def test_contradictions_are_refused(flags, key):
     assert [problem["key"] for problem in problems(flags)] == [key]
 
 
+SERVER = {"GPUSTACK_SERVER_URL": "http://gpu-01"}
+
+
+def test_a_variable_that_makes_a_worker_by_surprise_is_explained():
+    """Commands read it too: whoever set it for them is told how to run a server here."""
+    [problem] = problems({}, on=machine(**SERVER))
+    assert problem["key"] == "token"
+    assert "unset GPUSTACK_SERVER_URL" in problem["allowed"]
+    [problem] = problems({"server_url": "http://gpu-01"}, on=machine())
+    assert "unset" not in problem["allowed"]
+
+
+def test_flags_of_a_server_beside_that_variable_are_refused():
+    on = machine(**SERVER, GPUSTACK_TOKEN="t")
+    assert find({}, on=on).settings.worker_only
+    found = problems({"port": "8080", "bootstrap_password": "secret-word"}, on=on)
+    assert {each["key"] for each in found} == {"port", "bootstrap_password"}
+    assert "secret-word" not in str(found)
+    assert find({"server_url": "http://gpu-02", "port": "8080"}, on=on).settings.worker_only
+    assert find({}, "port: 8080", on=on).settings.worker_only, "one file for all machines is fine"
+
+
 def test_contradictions_end_where_the_parts_are_not_run():
     assert find({"port": "10150", "disable_worker": "true"}).settings.server.port == 10150
     cors = {"enable_cors": "true", "allow_credentials": "true", "allow_origins": ["https://a"]}
