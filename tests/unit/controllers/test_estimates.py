@@ -10,10 +10,12 @@ from aimindserve.core.ids import DeviceId
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import InstanceObservation, Report, RunState
 from aimindserve.kit.units import GIB
+from aimindserve.resources._all import kinds
 
 from .world import FACTS, in_world
 
 WORKED = controller.WORKED_REQUESTS
+KINDS = kinds()
 
 
 async def ready(world, *, held_gib=6.0, ram_gib=1.0, requests=WORKED, told=True, others_gib=0.0):
@@ -80,6 +82,7 @@ def test_a_ready_engine_is_measured_and_the_next_one_is_placed_by_it():
         [estimate] = found(world)  # the same question, and the formula's answer is kept
         assert estimate.status.predicted.devices == (8 * GIB,)
         assert len(estimate.status.samples) == 2
+        assert {each.claimed.devices for each in estimate.status.samples} == {(8 * GIB,)}
 
     in_world(test)
 
@@ -98,6 +101,31 @@ def test_what_an_h200_took_is_not_claimed_on_another_kind():
         }
         assert placements["other"].ranks[0].claims[0].memory_bytes == 8 * GIB
         assert placements["other"].confidence == "high"
+
+    in_world(test)
+
+
+def test_what_one_cut_took_raises_another_and_is_not_called_measured():
+    async def test(world):
+        await world.add_worker("w", devices=1)
+        await world.add_worker("v", devices=1)
+        await world.deploy("a", "--layers=10", "--vram=100GiB", "--ram=2GiB")
+        await world.look()
+        [first] = world.instances("a")
+        (claim,) = first.status.placement.ranks[0].claims
+        assert claim.layers == 8
+        took = 1.05 * claim.memory_bytes / GIB
+        await ready(world, held_gib=took, ram_gib=31)
+        await world.change("deployment", "a", replicas=2)
+        second = next(e for e in world.instances("a") if e.name != first.name).status.placement
+        assert second.confidence == "derived"
+        assert second.ranks[0].claims[0].memory_bytes > 1.04 * claim.memory_bytes
+        await ready(world, held_gib=took, ram_gib=31)
+        [estimate] = found(world)
+        samples = estimate.status.samples
+        # The second was claimed raised; it is compared with the formula all the same.
+        assert [each.claimed.devices for each in samples] == [(claim.memory_bytes,)] * 2
+        assert KINDS["estimate"].derive(estimate, None, 0.0)["error"] < 0
 
     in_world(test)
 
