@@ -4,6 +4,7 @@ is placed by it."""
 from dataclasses import replace
 
 from aimindserve.controllers import estimates as controller
+from aimindserve.controllers.constants import DEFAULTS
 from aimindserve.controllers.learned import facts_digest, key_of
 from aimindserve.core.device import DeviceUsage, EngineUsage, Usage
 from aimindserve.core.ids import DeviceId
@@ -103,6 +104,43 @@ def test_what_an_h200_took_is_not_claimed_on_another_kind():
         assert placements["other"].confidence == "high"
 
     in_world(test)
+
+
+SLOW = replace(DEFAULTS, refused_look_s=1e9, resync_s=1e9, room_settle_s=1e9)
+"""Nothing is looked at again without a reason."""
+
+
+def waiting(world):
+    return [each for each in world.instances("a") if each.status.placement is None]
+
+
+def test_who_waits_is_placed_by_the_measurement_that_says_it_needs_less():
+    async def test(world):
+        await world.add_worker("w", devices=1)
+        await world.deploy("a", "--vram=45GiB", "--ram=2GiB", replicas=2)
+        await world.look()
+        assert len(waiting(world)) == 1
+        await ready(world, held_gib=20)
+        assert not waiting(world)
+        told = {each.status.placement.confidence for each in world.instances("a")}
+        assert told == {"high", "measured"}
+
+    in_world(test, constants=SLOW)
+
+
+def test_who_waits_is_placed_when_a_measurement_is_forgotten():
+    async def test(world):
+        await world.add_worker("w", devices=1)
+        await world.deploy("a", "--vram=30GiB", "--ram=2GiB")
+        await world.look()
+        await ready(world, held_gib=45)
+        await world.change("deployment", "a", replicas=2)
+        assert len(waiting(world)) == 1
+        await world.store.delete("estimate", found(world)[0].name)
+        await world.pass_(0.1)
+        assert not waiting(world)
+
+    in_world(test, constants=SLOW)
 
 
 def test_what_one_cut_took_raises_another_and_is_not_called_measured():
