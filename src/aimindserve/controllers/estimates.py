@@ -9,10 +9,10 @@ engines allocate late; nothing is written while nothing grows. Bounded: the olde
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from aimindserve.backends._all import find
+from aimindserve.backends._all import find, refuse, shapes_for
 from aimindserve.controllers.asks import options_of
 from aimindserve.controllers.base import Done, Later, Wake
 from aimindserve.controllers.learned import Key, key_of, processor_kind
@@ -35,12 +35,12 @@ from aimindserve.core.measurement import Footprint, Sample
 from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import InstanceObservation
-from aimindserve.core.shape import MEASURED, kind_of
+from aimindserve.core.shape import Shape, kind_of
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.resources.estimate import EstimateSpec, EstimateStatus
 from aimindserve.resources.instance import is_ready
-from aimindserve.scheduler.estimates import keep
+from aimindserve.scheduler.estimates import keep, predicted
 from aimindserve.store.base import Draft, Store
 from aimindserve.store.leases import Leases
 
@@ -65,6 +65,8 @@ class _Seen:
     placement: Placement
     observed: InstanceObservation
     spec: EstimateSpec
+    shapes: Callable[[], Sequence[Shape]]
+    """The ways to run it by the backend's formulas alone."""
 
     @property
     def run(self) -> str:
@@ -133,7 +135,8 @@ class EstimatesController:
         backend = find(placement.backend)
         if isinstance(backend, Reason):
             return None
-        facts = backend.loads(found.facts, options_of(template))
+        options = options_of(template)
+        facts = backend.loads(found.facts, options)
         key: Key = key_of(facts, placement.backend, template, placement.shape, placement.parameters)
         spec = EstimateSpec(
             model=facts.name or str(template.model),
@@ -145,7 +148,9 @@ class EstimatesController:
             settings=key.settings,
             device=device,
         )
-        return _Seen(placement, observed, spec)
+        if refuse(backend, facts, options) is not None:
+            return None  # an older version of this program has placed it
+        return _Seen(placement, observed, spec, lambda: shapes_for(backend, facts, options))
 
     def _kind(self, placement: Placement) -> str:
         """The kind of its devices, or the kinds; empty when it has none."""
@@ -185,14 +190,13 @@ class EstimatesController:
                     return None
                 devices.append(held)
         ram = sum(max(each.peak_bytes, _said(each, "cpu")) for each in engines.values())
-        corrected = seen.placement.confidence == MEASURED
         return Sample(
             run=seen.run,
             worker=seen.placement.worker,
             time=round(self._clock.now(), 3),
             taken=Footprint(ram, tuple(devices)),
             worked=max(each.requests for each in engines.values()) >= WORKED_REQUESTS,
-            claimed=None if corrected else _claimed(seen.placement),
+            claimed=_predicted(seen),
         )
 
     def _held(self, worker: str, device: DeviceId, engine: EngineUsage, place: int) -> int | None:
@@ -218,10 +222,8 @@ class EstimatesController:
         samples = keep(before.samples, sample)
         if samples == before.samples:
             return
-        predicted = sample.claimed or before.predicted
-        await self._replace(
-            current, before.model_copy(update={"samples": samples, "predicted": predicted})
-        )
+        changes = {"samples": samples, "predicted": sample.claimed or before.predicted}
+        await self._replace(current, before.model_copy(update=changes))
 
     async def _spoil(self, seen: _Seen, why: str) -> None:
         """This run says nothing; what was written of it and of its placement is taken back."""
@@ -265,6 +267,15 @@ class EstimatesController:
             log.debug("estimate.raced", code=error.code)
 
 
+def _predicted(seen: _Seen) -> Footprint | None:
+    """What its claims are by the formula alone, whatever they were corrected by."""
+    placement = seen.placement
+    for shape in seen.shapes():
+        if (shape.label, shape.parameters) == (placement.shape, placement.parameters):
+            return predicted(shape, placement)
+    return None
+
+
 def _age(estimate: Estimate) -> tuple[float, str]:
     newest = max((sample.time for sample in estimate.status.samples), default=0.0)
     return newest, estimate.name
@@ -273,11 +284,6 @@ def _age(estimate: Estimate) -> tuple[float, str]:
 def _said(engine: EngineUsage, place: str) -> int:
     """What the engine itself says it has allocated in a place."""
     return next((size for name, size in engine.reported if name == place), 0)
-
-
-def _claimed(placement: Placement) -> Footprint:
-    devices = tuple(claim.memory_bytes for rank in placement.ranks for claim in rank.claims)
-    return Footprint(sum(rank.ram.total for rank in placement.ranks), devices)
 
 
 def _name(spec: EstimateSpec) -> str:

@@ -5,9 +5,10 @@
                                                                           ▼ the newest objects
                                                                       store, decisions
 
-Woken by whatever could make room: objects that change, and, while something waits, reports of
-workers that have more free than when it was refused, because memory that other programs give back
-changes no object. A question asked before is not asked again.
+Woken by whatever could make room: objects that change, among them estimates by which a model needs
+less than it was thought to; and, while something waits, reports of workers that have more free than
+when it was refused, because memory that other programs give back changes no object. A question
+asked before is not asked again.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -87,7 +88,8 @@ class SchedulingController:
         def cluster(_resource: AnyResource) -> Iterable[str]:
             return (KEY,)
 
-        return {"worker": cluster, "instance": cluster, "model-file": cluster}
+        kinds = ("worker", "instance", "model-file", "estimate")
+        return dict.fromkeys(kinds, cluster)
 
     def keys(self) -> Iterable[str]:
         return (KEY,)

@@ -24,9 +24,10 @@ class Footprint:
         return self.ram_bytes + sum(self.devices)
 
     def at_least(self, other: "Footprint") -> "Footprint":
-        """The larger of both, part by part. Footprints of different shapes are not compared."""
+        """The larger of both, part by part; of two that are cut differently the one that is larger
+        in all."""
         if len(self.devices) != len(other.devices):
-            return self
+            return max(self, other, key=lambda each: each.total)
         pairs = zip(self.devices, other.devices, strict=True)
         return Footprint(max(self.ram_bytes, other.ram_bytes), tuple(max(pair) for pair in pairs))
 
@@ -44,7 +45,7 @@ class Sample:
     worked: bool = False
     """It has answered requests, so that what it allocates late is in it."""
     claimed: Footprint | None = None
-    """What was claimed by the estimate alone; None when it was corrected already."""
+    """What the backend's formula alone claims in the same place; None when that is not known."""
 
 
 def accepted(samples: Sequence[Sample]) -> tuple[Sample, ...]:

@@ -36,8 +36,8 @@ DECLARED = "declared"
 MEASURED = "measured"
 """Engines really took that."""
 DERIVED = "derived"
-"""Worked out as otherwise, then corrected by what engines took that ran in a way not quite this
-one: cut elsewhere, or on devices of other kinds as well."""
+"""Worked out as otherwise, then raised by what engines took that did not run quite like this: cut
+elsewhere, on devices of other kinds as well, or without answering a request so far."""
 _BY_TRUST = (ROUGH, ESTIMATED, DECLARED, DERIVED, MEASURED)
 
 

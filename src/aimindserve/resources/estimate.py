@@ -50,9 +50,13 @@ def phase(status: EstimateStatus) -> tuple[str, Class]:
 def _derive(resource: AnyResource, _lookup: Any, _now: float) -> dict[str, Any]:
     status: EstimateStatus = resource.status
     word, visual = phase(status)
-    highest = peak(accepted(status.samples))
-    predicted = None if status.predicted is None else status.predicted.total
+    good = accepted(status.samples)
+    highest = peak(good)
     measured = None if highest is None else highest.total
+    # A model that is cut takes what the cut makes it take: the two belong to one run.
+    most = max(good, key=lambda sample: sample.taken.total, default=None)
+    formula = status.predicted if most is None else most.claimed or status.predicted
+    predicted = None if formula is None else formula.total
     error = None
     if predicted is not None and measured:
         error = round(predicted / measured - 1, 4)

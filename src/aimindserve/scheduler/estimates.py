@@ -3,7 +3,9 @@
     correct(shape, samples) ─▶ the shape with measured bytes: never below the highest that was seen,
                                a margin above it that shrinks as samples agree
 
-Engines that never answered a request may still grow: those may raise an estimate, but not lower it.
+Measured is only what an engine took that ran just so and has answered requests. One that never
+answered may still grow, and a model that is cut is cut elsewhere next time: those raise an estimate
+and do not lower it. Who takes a share of a device takes it whatever it needs: that says nothing.
 Samples are of one kind of device, and so is what they correct. Pure.
 """
 
@@ -12,7 +14,9 @@ from dataclasses import replace
 
 from aimindserve.core.device import MemoryParts, Need
 from aimindserve.core.measurement import Footprint, Sample, accepted, peak
-from aimindserve.core.shape import DECLARED, MEASURED, Layers, OnKind, Shape
+from aimindserve.core.placement import Placement
+from aimindserve.core.shape import DECLARED, DERIVED, MEASURED, Layers, OnKind, Shape
+from aimindserve.scheduler.packing.layers import Model
 
 SAMPLES_KEPT = 8
 MARGINS = (0.03, 0.02, 0.01)
@@ -33,7 +37,7 @@ def keep(samples: Sequence[Sample], fresh: Sample) -> tuple[Sample, ...]:
         grown = taken.total > before.taken.total * (1 + NOISE_SHARE)
         if not grown and (before.worked or not fresh.worked):
             return tuple(samples)
-        claimed = before.claimed
+        claimed = fresh.claimed or before.claimed
         worked = fresh.worked or before.worked
         fresh = replace(fresh, taken=taken, worked=worked, claimed=claimed)
     others = [each for each in samples if each.run != fresh.run]
@@ -70,36 +74,81 @@ def learn(shape: Shape, samples: Mapping[str, Sequence[Sample]]) -> Shape:
 def correct(shape: Shape, samples: Sequence[Sample]) -> Shape:
     """The shape as `samples` of it, all of one kind of device, say. What a user declared stays, and
     so does a shape without samples."""
-    good = accepted(samples)
-    highest = peak(good)
-    if highest is None or shape.confidence == DECLARED:
+    good = accepted([sample for sample in samples if _is_of(shape, sample)])
+    if not good or shape.confidence == DECLARED:
         return shape
-    wanted = _with_margin(highest, good)
-    lowers = any(sample.worked for sample in good)
-    if shape.layers is not None:
+    if shape.layers is not None and not _is_whole(shape.layers):
         return _cut(shape, shape.layers, good)
+    return _exact(shape, good)
+
+
+def _is_of(shape: Shape, sample: Sample) -> bool:
+    """Whether the sample is of just this shape, as far as its devices tell."""
+    devices = len(sample.taken.devices)
+    if shape.layers is None:
+        return devices == sum(len(rank.devices) for rank in shape.ranks)
+    return devices == 1 if _is_whole(shape.layers) else devices > 0
+
+
+def _is_whole(layers: Layers) -> bool:
+    """Whether every cut is the same: all of it on one device."""
+    return layers.devices_max == 1 and layers.least >= len(layers.device)
+
+
+def _exact(shape: Shape, samples: Sequence[Sample]) -> Shape:
+    """A shape that is always put down the same way: what was taken is what it takes."""
+    highest = peak(samples)
+    if highest is None:
+        return shape
+    wanted = _with_margin(highest, samples)
+    worked = any(sample.worked for sample in samples)
     predicted = footprint(shape)
-    if len(wanted.devices) != len(predicted.devices):
-        wanted = replace(wanted, devices=predicted.devices)
     if len(set(predicted.devices)) == 1:
         # Ranks that are alike stay alike, whichever of them took a little more this time.
         wanted = replace(wanted, devices=(max(wanted.devices),) * len(wanted.devices))
     if shape.device_fraction:
         # It takes its share whatever it needs: what was measured says nothing about the need.
         wanted = replace(wanted, devices=predicted.devices)
-    aim = wanted if lowers else wanted.at_least(predicted)
-    measured = lowers or aim == wanted
+    aim = wanted if worked else wanted.at_least(predicted)
+    if aim == predicted and not worked:
+        return shape
+    confidence = MEASURED if worked else DERIVED
+    if shape.device_fraction:
+        confidence = shape.confidence
+    if shape.layers is None:
+        return replace(shape, ranks=_ranks(shape, predicted, aim), confidence=confidence)
+    (rank,) = shape.ranks
     return replace(
         shape,
-        ranks=_ranks(shape, predicted, aim),
-        confidence=MEASURED if measured else shape.confidence,
+        ranks=(replace(rank, ram=_sized(rank.ram, aim.ram_bytes)),),
+        layers=_resized(shape.layers, aim.devices[0]),
+        confidence=confidence,
     )
 
 
 def footprint(shape: Shape) -> Footprint:
-    """What a shape that is not cut between layers needs in all."""
+    """What a shape needs in all; one that is cut between layers: with all of it on one device."""
+    ram = sum(rank.ram.total for rank in shape.ranks)
+    if shape.layers is not None:
+        return Footprint(ram, (Model(shape.layers).one_device,))
     devices = tuple(parts.total for rank in shape.ranks for parts in rank.devices)
-    return Footprint(sum(rank.ram.total for rank in shape.ranks), devices)
+    return Footprint(ram, devices)
+
+
+def predicted(shape: Shape, placement: Placement) -> Footprint | None:
+    """What `shape`, as its backend worked it out, claims where it was placed; None for a model that
+    is cut over several workers. Engines that take a share claim that."""
+    ranks = placement.ranks
+    devices = tuple(claim.memory_bytes for rank in ranks for claim in rank.claims)
+    if shape.layers is None:
+        plain = footprint(shape)
+        return replace(plain, devices=devices) if shape.device_fraction else plain
+    if len(ranks) != 1:
+        return None
+    model = Model(shape.layers)
+    runs = model.made([claim.layers for claim in ranks[0].claims])
+    held = tuple(parts.total for parts in model.parts(runs).values())
+    return Footprint(model.host(shape.ranks[0].ram, runs).total, held)
 
 
 def _with_margin(highest: Footprint, samples: Sequence[Sample]) -> Footprint:
@@ -143,21 +192,48 @@ def _sized(parts: MemoryParts, total: int) -> MemoryParts:
     return parts
 
 
+def _resized(layers: Layers, total: int) -> Layers:
+    """Layers that take `total` with all of them on one device. What is less is taken from what is
+    known least, the overhead first, the layers themselves last."""
+    more = total - Model(layers).one_device
+    if more >= 0:
+        return replace(layers, overhead=layers.overhead + MemoryParts(runtime=more))
+    sized: list[MemoryParts] = []
+    for parts in (layers.overhead, layers.overhead_last, *layers.device):
+        less = min(parts.total, -more)
+        sized.append(_sized(parts, parts.total - less))
+        more += less
+    return replace(layers, overhead=sized[0], overhead_last=sized[1], device=tuple(sized[2:]))
+
+
 def _cut(shape: Shape, layers: Layers, samples: Sequence[Sample]) -> Shape:
-    """How much lies on which device is only known once it is cut, so a sample of one cut cannot
-    size another. If devices took more than was claimed, each gets as much more in proportion."""
-    excess = max(
-        (
-            taken / claimed - 1
-            for sample in samples
-            if sample.claimed is not None
-            for taken, claimed in zip(sample.taken.devices, sample.claimed.devices, strict=False)
-            if claimed
-        ),
-        default=0.0,
+    """How much lies where is only known once it is cut, so a sample of one cut cannot size another,
+    and what is known of all of them together is no measurement of any. If devices took more than
+    was claimed, everything on them gets as much more in proportion; the host as many bytes."""
+    pairs = [(each.taken, each.claimed) for each in samples if each.claimed is not None]
+    shares = (
+        taken / claimed - 1
+        for each, by_formula in pairs
+        for taken, claimed in zip(each.devices, by_formula.devices, strict=False)
+        if claimed
     )
-    if excess <= 0:
+    excess = max((0.0, *shares))
+    ram = max((0, *(taken.ram_bytes - claimed.ram_bytes for taken, claimed in pairs)))
+    if not excess and not ram:
         return shape
-    whole = sum((parts.total for parts in layers.device), layers.overhead.total)
-    more = MemoryParts(runtime=int(whole * excess))
-    return replace(shape, layers=replace(layers, overhead=layers.overhead + more))
+
+    def more(parts: MemoryParts) -> MemoryParts:
+        return parts + MemoryParts(runtime=int(parts.total * excess))
+
+    (rank,) = shape.ranks
+    return replace(
+        shape,
+        ranks=(replace(rank, ram=rank.ram + MemoryParts(runtime=ram)),),
+        layers=replace(
+            layers,
+            device=tuple(map(more, layers.device)),
+            overhead=more(layers.overhead),
+            overhead_last=more(layers.overhead_last),
+        ),
+        confidence=DERIVED,
+    )

@@ -4,16 +4,19 @@ is placed by it."""
 from dataclasses import replace
 
 from aimindserve.controllers import estimates as controller
+from aimindserve.controllers.constants import DEFAULTS
 from aimindserve.controllers.learned import facts_digest, key_of
 from aimindserve.core.device import DeviceUsage, EngineUsage, Usage
 from aimindserve.core.ids import DeviceId
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import InstanceObservation, Report, RunState
 from aimindserve.kit.units import GIB
+from aimindserve.resources._all import kinds
 
 from .world import FACTS, in_world
 
 WORKED = controller.WORKED_REQUESTS
+KINDS = kinds()
 
 
 async def ready(world, *, held_gib=6.0, ram_gib=1.0, requests=WORKED, told=True, others_gib=0.0):
@@ -80,6 +83,7 @@ def test_a_ready_engine_is_measured_and_the_next_one_is_placed_by_it():
         [estimate] = found(world)  # the same question, and the formula's answer is kept
         assert estimate.status.predicted.devices == (8 * GIB,)
         assert len(estimate.status.samples) == 2
+        assert {each.claimed.devices for each in estimate.status.samples} == {(8 * GIB,)}
 
     in_world(test)
 
@@ -98,6 +102,68 @@ def test_what_an_h200_took_is_not_claimed_on_another_kind():
         }
         assert placements["other"].ranks[0].claims[0].memory_bytes == 8 * GIB
         assert placements["other"].confidence == "high"
+
+    in_world(test)
+
+
+SLOW = replace(DEFAULTS, refused_look_s=1e9, resync_s=1e9, room_settle_s=1e9)
+"""Nothing is looked at again without a reason."""
+
+
+def waiting(world):
+    return [each for each in world.instances("a") if each.status.placement is None]
+
+
+def test_who_waits_is_placed_by_the_measurement_that_says_it_needs_less():
+    async def test(world):
+        await world.add_worker("w", devices=1)
+        await world.deploy("a", "--vram=45GiB", "--ram=2GiB", replicas=2)
+        await world.look()
+        assert len(waiting(world)) == 1
+        await ready(world, held_gib=20)
+        assert not waiting(world)
+        told = {each.status.placement.confidence for each in world.instances("a")}
+        assert told == {"high", "measured"}
+
+    in_world(test, constants=SLOW)
+
+
+def test_who_waits_is_placed_when_a_measurement_is_forgotten():
+    async def test(world):
+        await world.add_worker("w", devices=1)
+        await world.deploy("a", "--vram=30GiB", "--ram=2GiB")
+        await world.look()
+        await ready(world, held_gib=45)
+        await world.change("deployment", "a", replicas=2)
+        assert len(waiting(world)) == 1
+        await world.store.delete("estimate", found(world)[0].name)
+        await world.pass_(0.1)
+        assert not waiting(world)
+
+    in_world(test, constants=SLOW)
+
+
+def test_what_one_cut_took_raises_another_and_is_not_called_measured():
+    async def test(world):
+        await world.add_worker("w", devices=1)
+        await world.add_worker("v", devices=1)
+        await world.deploy("a", "--layers=10", "--vram=100GiB", "--ram=2GiB")
+        await world.look()
+        [first] = world.instances("a")
+        (claim,) = first.status.placement.ranks[0].claims
+        assert claim.layers == 8
+        took = 1.05 * claim.memory_bytes / GIB
+        await ready(world, held_gib=took, ram_gib=31)
+        await world.change("deployment", "a", replicas=2)
+        second = next(e for e in world.instances("a") if e.name != first.name).status.placement
+        assert second.confidence == "derived"
+        assert second.ranks[0].claims[0].memory_bytes > 1.04 * claim.memory_bytes
+        await ready(world, held_gib=took, ram_gib=31)
+        [estimate] = found(world)
+        samples = estimate.status.samples
+        # The second was claimed raised; it is compared with the formula all the same.
+        assert [each.claimed.devices for each in samples] == [(claim.memory_bytes,)] * 2
+        assert KINDS["estimate"].derive(estimate, None, 0.0)["error"] < 0
 
     in_world(test)
 

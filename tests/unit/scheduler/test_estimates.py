@@ -8,10 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aimindserve.core.device import MemoryParts, Need
+from aimindserve.core.device import Device, MemoryParts, Need
 from aimindserve.core.measurement import Footprint, Sample, accepted, peak
-from aimindserve.core.shape import DECLARED, MEASURED, ROUGH, Layers, Shape
-from aimindserve.scheduler.estimates import SAMPLES_KEPT, correct, footprint, keep, learn
+from aimindserve.core.placement import Placement, Rank
+from aimindserve.core.shape import DECLARED, DERIVED, MEASURED, ROUGH, Layers, Shape
+from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
+from aimindserve.scheduler.estimates import (
+    SAMPLES_KEPT,
+    correct,
+    footprint,
+    keep,
+    learn,
+    predicted,
+)
+from aimindserve.scheduler.plan import plan
 
 MIB = 1024**2
 GIB = 1024**3
@@ -94,7 +104,10 @@ def test_an_engine_that_never_worked_raises_and_does_not_lower():
     corrected = correct(shape(), [idle])
     assert footprint(corrected).ram_bytes == GIB
     assert footprint(corrected).devices[0] > 12 * GIB
-    assert corrected.confidence == "high"
+    assert corrected.confidence == DERIVED
+    above = correct(shape(), [sample(2 * GIB, (12 * GIB,), worked=False)])
+    assert above.confidence == DERIVED  # also where all of it was more than predicted
+    assert correct(shape(), [sample(GIB // 2, (4 * GIB,), worked=False)]) == shape()
 
 
 def test_what_is_measured_on_one_kind_says_nothing_of_another():
@@ -154,16 +167,61 @@ def test_a_share_of_a_device_is_no_need():
     made = correct(fraction, [sample(ram=2 * GIB, devices=(70 * GIB,))])
     assert footprint(made).devices == (8 * GIB,)
     assert footprint(made).ram_bytes > 2 * GIB
+    assert made.confidence == "high"
+    rough = correct(replace(fraction, confidence=ROUGH), [sample(devices=(70 * GIB,))])
+    assert rough.confidence == ROUGH
 
 
-def test_a_cut_model_is_only_raised_in_proportion():
-    layers = Layers((MemoryParts(GIB),) * 10, (MemoryParts(GIB),) * 10)
-    cut = Shape("s", (Need((), MemoryParts(GIB)),), layers=layers)
-    more = sample(devices=(6 * GIB,), claimed=Footprint(GIB, (5 * GIB,)))
-    made = correct(cut, [more])
-    assert made.layers.overhead.total == pytest.approx(2 * GIB, rel=0.01)
-    less = replace(more, taken=Footprint(GIB, (4 * GIB,)))
-    assert correct(cut, [less]) is cut
+def cut(**fields):
+    layers = Layers((MemoryParts(GIB),) * 10, (MemoryParts(GIB),) * 10, MemoryParts(GIB), **fields)
+    return Shape("s", (Need((), MemoryParts(GIB)),), layers=layers)
+
+
+def test_a_cut_model_is_only_raised_in_proportion_and_never_called_measured():
+    partly = cut(devices_max=4)
+    more = sample(2 * GIB, (6 * GIB, GIB), claimed=Footprint(GIB, (5 * GIB, 2 * GIB)))
+    made = correct(partly, [more])
+    assert made.confidence == DERIVED
+    assert footprint(made).devices[0] == pytest.approx(1.2 * 11 * GIB, rel=0.01)
+    assert footprint(made).ram_bytes == 2 * GIB
+    less = replace(more, taken=Footprint(GIB, (4 * GIB, GIB)))
+    assert correct(partly, [less]) is partly
+    assert correct(partly, [replace(more, claimed=None)]) is partly
+    assert correct(cut(least=10, devices_max=2), [less]).confidence != MEASURED
+
+
+def test_all_of_a_model_on_one_device_is_always_cut_the_same_way():
+    whole = cut(least=10)
+    for held in (4, 10, 10.5, 20):
+        made = correct(whole, [sample(GIB // 2, (int(held * GIB),))])
+        assert made.confidence == MEASURED
+        assert footprint(made).devices == (int(held * GIB) + int(int(held * GIB) * 0.03),)
+        assert footprint(made).ram_bytes < 0.6 * GIB
+    two = sample(devices=(6 * GIB, 6 * GIB))
+    assert correct(whole, [two]) is whole
+
+
+def test_a_sample_of_other_devices_than_the_shape_has_is_of_another_shape():
+    two = shape(devices=(8 * GIB,) * 2)
+    for devices in ((), (8 * GIB,), (2 * GIB,) * 3):
+        assert correct(two, [sample(devices=devices)]) is two
+
+
+@pytest.mark.parametrize("least", [1, 4, 10])
+def test_what_the_formula_claims_in_a_place_is_found_again(least):
+    """Placed by the scheduler itself, so the two cannot drift apart."""
+    devices = tuple(Device(f"w:cuda:{at}", at, "cuda", "", "", 9 * GIB) for at in range(2))
+    free = {"w:cuda:0": 5 * GIB, "w:cuda:1": 7 * GIB}
+    ram = 64 * GIB
+    worker = WorkerView("w", True, False, "linux", "amd64", {}, ram, ram, devices, free)
+    fraction = shape(devices=(2 * GIB,), device_fraction=0.5)
+    for each in (cut(devices_max=2, least=least), shape(devices=(GIB, 3 * GIB)), fraction):
+        placement = plan(Snapshot(1, (worker,)), [Ask("i", "d", "p", (each,))]).placements["i"]
+        (rank,) = placement.ranks
+        claims = tuple(claim.memory_bytes for claim in rank.claims)
+        assert predicted(each, placement) == Footprint(rank.ram.total, claims)
+    far = Placement("p", "s", (Rank("w"), Rank("v")))
+    assert predicted(cut(devices_max=2), far) is None
 
 
 def test_many_instances_of_one_kind_do_not_write_for_ever():

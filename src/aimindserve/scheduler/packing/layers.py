@@ -9,7 +9,7 @@ last, takes as many of the layers that are left as fit beside its overhead. Noth
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
@@ -105,17 +105,30 @@ class Model:
                 return self.even([room * times for room in rooms], runs)
             times *= 2
 
-    def claims(self, devices: Sequence[Device], runs: Runs) -> list[Claim]:
-        """One claim for each device that holds layers, in their order."""
-        used = [place for place in range(len(devices)) if runs.starts[place] < runs.stops[place]]
-        found: list[Claim] = []
+    def made(self, counts: Sequence[int]) -> Runs:
+        """The cut that left so many layers on each device."""
+        stops = [self.count - after for after in (*accumulate(reversed(counts), initial=0),)][:-1]
+        stops.reverse()
+        starts = [stop - count for stop, count in zip(stops, counts, strict=True)]
+        return Runs(tuple(starts), tuple(stops))
+
+    def parts(self, runs: Runs) -> Mapping[int, MemoryParts]:
+        """What each device takes that holds layers, by its place."""
+        used = [place for place, stop in enumerate(runs.stops) if runs.starts[place] < stop]
+        found: dict[int, MemoryParts] = {}
         for place in used:
             held = self.layers.device[runs.starts[place] : runs.stops[place]]
-            parts = added(held) + self.layers.overhead
+            found[place] = added(held) + self.layers.overhead
             if place == used[-1]:
-                parts = parts + self.layers.overhead_last
-            found.append(Claim(DeviceId(devices[place].id), parts, len(held)))
+                found[place] += self.layers.overhead_last
         return found
+
+    def claims(self, devices: Sequence[Device], runs: Runs) -> list[Claim]:
+        """One claim for each device that holds layers, in their order."""
+        return [
+            Claim(DeviceId(devices[place].id), parts, runs.stops[place] - runs.starts[place])
+            for place, parts in self.parts(runs).items()
+        ]
 
     def host(self, base: MemoryParts, runs: Runs) -> MemoryParts:
         """The main process's host memory: `base` and the layers that stayed."""
