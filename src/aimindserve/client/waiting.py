@@ -26,7 +26,7 @@ SETTLE_S = 3.0
 JOINING_S = 15.0
 RESTARTS_MAX = 3
 _ON_THEIR_WAY = frozenset({"file_checking"})
-_JOINING = frozenset({"no_worker", "worker_not_ready"})
+_JOINING = frozenset({"no_worker", "worker_not_ready", "worker_lost", "worker_left"})
 """A server that has just started has no worker for a moment."""
 
 

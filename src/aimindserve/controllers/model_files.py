@@ -16,6 +16,7 @@ from aimindserve.controllers.views import (
     find_model_file,
     find_worker,
     instances,
+    is_up,
     model_file_name,
     model_files,
     model_hash,
@@ -98,7 +99,8 @@ class ModelFilesController:
                     continue  # the workers controller clears away what is left of it
                 file = find_model_file(self._store, worker.name, model)
                 wanted = any(selects(each, worker) for each in selectors)
-                if wanted and file is None and model in deployed:
+                if wanted and file is None and model in deployed and is_up(worker):
+                    # One that is away could not look; when it is back this key runs again.
                     await self._ask(worker.name, model)
                 elif not wanted and file is not None:
                     await self._drop(file)

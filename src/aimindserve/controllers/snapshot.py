@@ -190,6 +190,7 @@ class Snapshots:
             python=seen.python,
             backends=None if seen.backends is None else dict(seen.backends),
             attribution=self._attributions.get(worker.name),
+            away=worker.status.reason,
         )
 
     def _usage(self, name: str) -> Usage:

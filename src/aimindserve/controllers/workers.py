@@ -21,9 +21,8 @@ from aimindserve.controllers.views import (
 )
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import Presence
-from aimindserve.kit.clock import Clock
+from aimindserve.kit.clock import Clock, rfc3339
 from aimindserve.kit.log import get_logger
-from aimindserve.kit.units import format_duration
 from aimindserve.resources.worker import WorkerStatus, presence
 from aimindserve.store.base import Store
 from aimindserve.store.leases import Leases
@@ -87,7 +86,9 @@ class WorkersController:
     async def _left(self, worker: Worker) -> Done:
         """Its engines have ended, by its own word: there is nothing to wait for."""
         self._fleet = self._fleet.settled(worker.name, self._clock.monotonic(), self._count())
-        reason = _because("worker_left", worker)
+        reason = worker.status.reason
+        if reason is None or reason.code != "worker_left":
+            reason = _because("worker_left", worker, since=self._moment())
         await self._write(worker, ready=False, evicted=True, reason=reason)
         return Done()  # its first report when it comes back wakes this key
 
@@ -109,7 +110,7 @@ class WorkersController:
         if evict:
             self._fleet = self._fleet.evicted(worker.name, now, self._count())
             log.warning("worker.evicted", worker=worker.name, silence_s=round(silence_s))
-        reason = self._reason(worker, frozen=wait_s is None)
+        reason = self._reason(worker, silence_s, frozen=wait_s is None)
         await self._write(worker, ready=False, evicted=status.evicted or evict, reason=reason)
         return Later(self._constants.lost_look_s)
 
@@ -126,7 +127,7 @@ class WorkersController:
             "worker", worker.name, revision=worker.metadata.revision, status=status
         )
 
-    def _reason(self, worker: Worker, *, frozen: bool) -> Reason:
+    def _reason(self, worker: Worker, silence_s: float, *, frozen: bool) -> Reason:
         """Why it is not ready. A reason once given stays: its numbers are of that time."""
         told = worker.status.reason
         frozen = frozen and not worker.status.evicted
@@ -135,8 +136,10 @@ class WorkersController:
             return told
         if frozen:
             return Reason(code, {"count": len(self._fleet.frozen)})
-        time = format_duration(self._constants.lost_after_s)
-        return Reason(code, {"worker": worker.name, "time": time})
+        return _because(code, worker, since=self._moment(-silence_s))
+
+    def _moment(self, ago_s: float = 0.0) -> str:
+        return rfc3339(self._clock.now() + ago_s, "seconds")
 
     def _count(self) -> int:
         return sum(worker.status.observed is not None for worker in workers(self._store))
@@ -155,5 +158,5 @@ class WorkersController:
                 await self._store.delete("model-file", file.name, revision=file.metadata.revision)
 
 
-def _because(code: str, worker: Worker) -> Reason:
-    return Reason(code, {"worker": worker.name})
+def _because(code: str, worker: Worker, **params: str) -> Reason:
+    return Reason(code, {"worker": worker.name, **params})

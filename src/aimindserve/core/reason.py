@@ -361,8 +361,8 @@ CATALOGUE: Mapping[str, ReasonText] = {
         "使用更短的上下文、更少的并行槽或更小的量化。",
     ),
     "worker_lost": ReasonText(
-        "{worker} has not reported for {time}.",
-        "{worker} 已 {time} 未上报。",
+        "{worker} has not reported since {since}.",
+        "{worker} 自 {since} 起未上报。",
         "Check that the machine runs and reaches the server; its instances come back with it.",
         "检查机器是否运行并能连接服务器；恢复后实例会随之恢复。",
     ),
@@ -373,8 +373,8 @@ CATALOGUE: Mapping[str, ReasonText] = {
         "无需操作：其实例会在其他可运行的节点上重建。",
     ),
     "worker_left": ReasonText(
-        "{worker} was shut down, and its engines with it.",
-        "{worker} 已关闭，其引擎也已停止。",
+        "{worker} was shut down at {since}, and its engines with it.",
+        "{worker} 已于 {since} 关闭，其引擎也已停止。",
         "Start it again on its machine: aimindserve start. Its instances go on there unless "
         "another worker could take them.",
         "在该机器上重新启动：aimindserve start。未能由其他节点接管的实例会在那里继续运行。",

@@ -11,6 +11,10 @@ from aimindserve.kit.units import format_bytes
 
 PHRASES: Mapping[str, tuple[str, str]] = {
     "worker_not_ready": ("not ready", "尚未就绪"),
+    "worker_lost": ("not reporting", "未上报"),
+    "eviction_frozen": ("not reporting, like many others", "与其他多个节点一同未上报"),
+    "worker_leaving": ("shutting down", "正在关闭"),
+    "worker_left": ("shut down", "已关闭"),
     "worker_cordoned": ("cordoned", "已停止调度"),
     "selector_empty": ("excluded by a placement rule", "被调度规则排除"),
     "platform_unsupported": ("of a platform it does not run on", "平台不受支持"),

@@ -41,10 +41,11 @@ class SystemClock:
         await asyncio.sleep(max(0.0, seconds))
 
 
-def rfc3339(epoch_s: float) -> str:
-    """Seconds since the epoch as RFC 3339 in UTC with milliseconds, as the API shows times."""
+def rfc3339(epoch_s: float, timespec: str = "milliseconds") -> str:
+    """Seconds since the epoch as RFC 3339 in UTC with milliseconds, as the API shows times; with
+    `timespec` "seconds" as sentences do."""
     moment = datetime.fromtimestamp(epoch_s, tz=timezone.utc)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return moment.isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def parse_rfc3339(text: str) -> float:

@@ -27,6 +27,7 @@ from enum import Enum
 from aimindserve.core.device import EMPTY_USAGE, EngineUsage, Inventory, Reserved, Usage
 from aimindserve.core.ids import DeviceId, WorkerName
 from aimindserve.core.placement import Placement
+from aimindserve.core.reason import Reason
 from aimindserve.scheduler.base import Snapshot, WorkerView
 
 LOOKS_AT_LEAVING = 3
@@ -171,6 +172,8 @@ class Machine:
     backends: Mapping[str, tuple[str, ...]] | None = None
     attribution: Attribution | None = None
     """None: work it out from this usage alone."""
+    away: Reason | None = None
+    """Why it is not ready, where more is known than that."""
 
 
 def snapshot(revision: int, machines: Iterable[Machine], holdings: Iterable[Holding]) -> Snapshot:
@@ -218,6 +221,7 @@ def view(machine: Machine, holdings: Sequence[Holding], grain: int = 1) -> Worke
             holding.placement.backend for holding in holdings if _is_across(holding.placement)
         ),
         devices_of=_devices_of(machine.name, holdings),
+        away=machine.away,
     )
 
 

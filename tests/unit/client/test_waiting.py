@@ -97,8 +97,9 @@ def test_a_worker_that_still_looks_at_the_file_is_no_refusal():
     assert waiting.progress(100).outcome is Outcome.PENDING
 
 
-def test_a_server_that_has_just_started_may_have_no_worker_for_a_moment():
-    waiting = told(deployment(), instance(phase="waiting", reason={"code": "no_worker"}))
+@pytest.mark.parametrize("code", ["no_worker", "worker_not_ready", "worker_lost", "worker_left"])
+def test_a_server_that_has_just_started_may_have_no_worker_for_a_moment(code):
+    waiting = told(deployment(), instance(phase="waiting", reason={"code": code}))
     waiting.progress(0)
     assert waiting.progress(10).outcome is Outcome.PENDING
     assert waiting.progress(16).outcome is Outcome.UNSCHEDULABLE

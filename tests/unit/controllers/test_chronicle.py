@@ -13,7 +13,7 @@ from aimindserve.store.memory import MemoryBacking
 from aimindserve.store.records.events import events
 from aimindserve.store.resources import ResourceStore
 
-LOST = Reason("worker_lost", {"worker": "w1", "time": "40 s"})
+LOST = Reason("worker_lost", {"worker": "w1", "since": "2026-01-01T00:00:00Z"})
 
 
 class World:
@@ -60,7 +60,7 @@ def test_the_same_thing_again_counts_and_moves_to_the_top():
     assert (returned.code, returned.count) == ("returned", 2)
     assert (joined.code, joined.count) == ("joined", 1)
     assert lost.time - lost.first_time == 4
-    assert lost.params == {"worker": "w1", "time": "40 s"}
+    assert lost.params == {"worker": "w1", "since": "2026-01-01T00:00:00Z"}
 
 
 def test_after_an_hour_it_is_news_again():

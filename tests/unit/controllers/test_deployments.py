@@ -175,6 +175,51 @@ def test_model_files_are_asked_of_the_workers_that_the_selector_names():
     in_world(test)
 
 
+def test_a_worker_that_is_away_is_not_asked_to_look_and_says_so_itself():
+    async def test(world):
+        for name in "ab":
+            await world.add_worker(name)
+        world.silent.add("b")
+        await world.pass_(45.0)
+        await world.deploy("d")
+        assert [file.spec.worker for file in world.store.list("model-file")] == ["a"]
+        (file,) = world.store.list("model-file")
+        missing = Reason("path_missing", {"path": "/x", "worker": "a"})
+        await world._observe(
+            "model-file", file.name, FileObservation(FileState.MISSING, reason=missing)
+        )
+        await world.pass_()
+        (instance,) = world.instances()
+        assert instance.status.refusal.params["counts"] == {"path_missing": 1, "worker_lost": 1}
+        refused = world.decisions.get(instance.name)["refused"]
+        assert [(each["worker"], each["code"]) for each in refused] == [
+            ("a", "path_missing"),
+            ("b", "worker_lost"),
+        ]
+        since = refused[1]["params"]["since"]
+        assert refused[1]["message"] == f"b has not reported since {since}."
+        world.silent.discard("b")
+        await world.pass_(12.0)
+        assert {each.spec.worker for each in world.store.list("model-file")} == {"a", "b"}
+        await world.look(only={"b"})
+        await world.pass_()
+        assert world.instances()[0].status.placement.worker == "b"
+
+    in_world(test)
+
+
+def test_the_only_worker_went_away_before_it_had_looked():
+    async def test(world):
+        await world.add_worker("a")
+        await world.deploy("d")
+        assert world.status("d").reason.code == "file_checking"
+        world.silent.add("a")
+        await world.pass_(45.0)
+        assert world.status("d").reason.code == "worker_lost"
+
+    in_world(test)
+
+
 def test_a_missing_model_is_the_reason_why_nothing_runs():
     async def test(world):
         await world.add_worker("w")

@@ -21,9 +21,9 @@ from aimindserve.resources.worker import WorkerSpec, WorkerStatus
 MODEL = ModelRef(SourceName.LOCAL, path="/m.gguf")
 WANTED = DeploymentSpec(model=MODEL)
 PLACEMENT = Placement("p1", "cpu", (Rank(WorkerName("w1")),))
-LOST = Reason("worker_lost", {"worker": "w1", "time": "40 s"})
+LOST = Reason("worker_lost", {"worker": "w1", "since": "2026-01-01T00:00:00Z"})
 LEAVING = Reason("worker_leaving", {"worker": "w1"})
-WENT = Reason("worker_left", {"worker": "w1"})
+WENT = Reason("worker_left", {"worker": "w1", "since": "2026-01-01T00:00:00Z"})
 ENDED = Reason("engine_killed", {"signal": "SIGKILL"})
 
 

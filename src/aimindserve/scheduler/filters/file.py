@@ -4,6 +4,8 @@ from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
 from aimindserve.scheduler.base import Ask, Screen, WorkerView
 
+LOOKING = "file_checking"
+
 
 class File:
     """Only matters for files that cannot be fetched: those that somebody put on a worker."""
@@ -11,13 +13,16 @@ class File:
     name = "file"
 
     def reject(self, ask: Ask, shape: Shape, worker: WorkerView) -> Reason | None:  # noqa: ARG002
-        """The worker's own reason; one that has not looked yet is looking."""
+        """The worker's own reason; one that has not looked yet is looking, unless it is away: then
+        nobody looks, and the filter `ready` says why."""
         known = ask.file_workers
         if known is None:
             return None
-        if worker.name not in known:
-            return Reason("file_checking", {"worker": worker.name})
-        return known[worker.name]
+        looking = Reason(LOOKING, {"worker": worker.name})
+        reason = known.get(worker.name, looking)
+        if reason is not None and reason.code == LOOKING and not worker.ready:
+            return None
+        return reason
 
     def screen(self, ask: Ask, shape: Shape) -> Screen | None:  # noqa: ARG002
         """The same without the reason."""
@@ -25,7 +30,12 @@ class File:
         if known is None:
             return None
         there = frozenset(name for name, reason in known.items() if reason is None)
-        return lambda worker: worker.name in there
+        against = frozenset(
+            name for name, reason in known.items() if reason is not None and reason.code != LOOKING
+        )
+        return lambda worker: (
+            worker.name in there or (not worker.ready and worker.name not in against)
+        )
 
 
 PLUGIN = File()

@@ -13,8 +13,10 @@ class Ready:
     name = "ready"
 
     def reject(self, ask: Ask, shape: Shape, worker: WorkerView) -> Reason | None:  # noqa: ARG002
-        """Not while it is lost or has never reported."""
-        return None if worker.ready else Reason("worker_not_ready", {"worker": worker.name})
+        """Not while it is lost, was shut down or has never reported."""
+        if worker.ready:
+            return None
+        return worker.away or Reason("worker_not_ready", {"worker": worker.name})
 
     def lasting(self, ask: Ask, shape: Shape) -> Hashable:  # noqa: ARG002
         """It is the same for every ask."""
