@@ -217,6 +217,8 @@ class ModelFacts:
     """Heads, or the rank of the first Mamba's time steps (`ssm.time_step_rank`)."""
     recurrent_kernel: int = 0
     """Tokens that its convolution sees at once."""
+    tensor_count: int = 0
+    """Tensors in the file; zero where nobody counted."""
     recurrent_width: int = 0
     """Values per token that a recurrent layer holds at once while it computes."""
 

@@ -189,6 +189,7 @@ def facts(header: Header) -> ModelFacts:
         recurrent_group_count=keys.count("ssm.group_count"),
         recurrent_rank=keys.count("ssm.time_step_rank"),
         recurrent_kernel=keys.count("ssm.conv_kernel"),
+        tensor_count=len(header.tensors),
         recurrent_width=state.width,
     )
 

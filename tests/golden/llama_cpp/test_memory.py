@@ -3,6 +3,8 @@ few models, so that a new version of it cannot drift away unseen."""
 
 import pytest
 
+from aimindserve.backends.llama_cpp import PLUGIN
+from aimindserve.core.facts import Options
 from aimindserve.formats.llama_cpp.cache import kv_cache
 from aimindserve.formats.llama_cpp.compute import compute_buffer, output_buffer
 from golden.llama_cpp.answers import CLASSES, MIX, facts, facts_in, grid, stored
@@ -46,6 +48,23 @@ def test_formulas_are_within_two_percent_of_the_engine_and_never_below(slug):
     for settings, answer in zip(grid(found), ANSWERS[slug], strict=True):
         if answer is not None:
             hold(found, settings, answer)
+
+
+@pytest.mark.parametrize("slug", slugs())
+def test_what_the_engine_refuses_is_known_beforehand(slug):
+    """Cache types that do not divide a head, and graphs for which its table is too small."""
+    found = facts(slug)
+    for settings, answer in zip(grid(found), ANSWERS[slug], strict=True):
+        words = (
+            f"--ctx-size={settings.context}",
+            f"--parallel={settings.parallel}",
+            f"--cache-type-k={settings.type_k}",
+            f"--cache-type-v={settings.type_v}",
+            *(("--kv-unified",) if settings.kv_unified else ()),
+            f"--flash-attn={'on' if settings.flash_attention else 'off'}",
+        )
+        reason = PLUGIN.serves(found, Options(parameters=words))
+        assert (reason is None) == (answer is not None), (words, reason)
 
 
 @pytest.mark.parametrize("slug", FAMILIES)

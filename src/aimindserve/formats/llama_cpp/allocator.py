@@ -67,6 +67,10 @@ class Graph:
         self._inputs: list[Tensor] = []
         self._nodes: list[Tensor] = []
 
+    def __len__(self) -> int:
+        """Inputs and nodes."""
+        return len(self._inputs) + len(self._nodes)
+
     def expand(self, tensor: Tensor) -> None:
         """Compute `tensor` next, after whatever it needs (`ggml_build_forward_expand`)."""
         if tensor.visited:

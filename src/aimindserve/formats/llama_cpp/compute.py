@@ -28,6 +28,30 @@ def compute_buffer(facts: ModelFacts, settings: Settings) -> int:
     return compute_graph(facts, settings).peak_bytes()
 
 
+@lru_cache(REMEMBERED)
+def overflows(facts: ModelFacts, settings: Settings) -> bool:
+    """Whether llama.cpp would end itself because the graph has more tensors than it reserves room
+    for: eight for each tensor of the model (`graph_max_nodes` in llama-context.cpp), rounded up to
+    its next table size (`ggml_hash_size`). Phi-3 medium and Phi-4 with quantised keys and values
+    and several streams: their layers have few tensors, and each rotation adds six.
+    """
+    if not facts.tensor_count or is_encoder(facts) or facts.recurrent_layer_count:
+        return False
+    room = next(size for size in _TABLE_SIZES if size >= max(1024, 8 * facts.tensor_count))
+    if facts.layer_count * _LAYER_TENSORS_MAX + facts.tensor_count < room:
+        return False
+    # Keys and values, the two views that read them and what turns those; streams are merged.
+    merged = 2 if cells(settings)[1] > 1 else 0
+    caches = facts.layer_count * (6 + merged)
+    graph = compute_graph(facts, settings, whole=True)
+    return len(graph) + caches + facts.tensor_count > room
+
+
+_TABLE_SIZES = (1031, 2053, 4099, 8209, 16411, 32771, 65537, 131101, 2**62)
+_LAYER_TENSORS_MAX = 48
+"""More are made only where a layer has more than six tensors, which reserves more room as well."""
+
+
 def output_buffer(facts: ModelFacts, settings: Settings) -> int:
     """Bytes of the results on the host: logits, or vectors where asked (`output_reserve` in
     llama-context.cpp). Grows from one per slot to one per token when a batch asks for all."""

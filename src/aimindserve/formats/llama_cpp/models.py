@@ -37,8 +37,9 @@ _PATTERN_ROWS = 4
 """Rows of layers of one kind that are computed at either end of a model that alternates."""
 
 
-def compute_graph(facts: ModelFacts, settings: Settings) -> Graph:
-    """The graph of one full batch (`graph_reserve` in llama-context.cpp)."""
+def compute_graph(facts: ModelFacts, settings: Settings, *, whole: bool = False) -> Graph:
+    """The graph of one full batch (`graph_reserve` in llama-context.cpp), without layers that
+    repeat others; with them where `whole` is asked for."""
     batch = Batch(facts, settings)
     current = ops.tokens_in(batch.graph, batch.width, batch.count)
     if is_encoder(facts):
@@ -47,7 +48,7 @@ def compute_graph(facts: ModelFacts, settings: Settings) -> Graph:
     if batch.architecture == "gemma3":
         current = ops.like(current, ops.entry(1, batch.count))
         batch.graph.expand(current)
-    layers = _shortened(_layers(facts))
+    layers = _layers(facts) if whole else _shortened(_layers(facts))
     for at, layer in enumerate(layers):
         last = at == len(layers) - 1 and batch.architecture not in _ROUTED_AFTER
         current = _layer(batch, current, layer, last=last)
