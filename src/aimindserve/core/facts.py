@@ -205,6 +205,20 @@ class ModelFacts:
     companions: tuple[Companion, ...] = ()
     """Files beside the model's that could be loaded with it. A backend's `loads` leaves those that
     are."""
+    latent_value_length: int = 0
+    """Latent attention: a head's value once it is unfolded."""
+    recurrent_inner_length: int = 0
+    """Width of a recurrent layer (`ssm.inner_size`)."""
+    recurrent_state_length: int = 0
+    """State that each of its channels keeps (`ssm.state_size`)."""
+    recurrent_group_count: int = 0
+    """Groups of channels that share their inputs; zero: the first Mamba, which has none."""
+    recurrent_rank: int = 0
+    """Heads, or the rank of the first Mamba's time steps (`ssm.time_step_rank`)."""
+    recurrent_kernel: int = 0
+    """Tokens that its convolution sees at once."""
+    tensor_count: int = 0
+    """Tensors in the file; zero where nobody counted."""
     recurrent_width: int = 0
     """Values per token that a recurrent layer holds at once while it computes."""
 

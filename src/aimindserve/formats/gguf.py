@@ -183,6 +183,13 @@ def facts(header: Header) -> ModelFacts:
         tools=isinstance(template, str) and "tools" in template,
         gated=sizes.gated,
         latent_head_length=keys.count("attention.key_length_mla"),
+        latent_value_length=keys.count("attention.value_length_mla"),
+        recurrent_inner_length=keys.count("ssm.inner_size"),
+        recurrent_state_length=keys.count("ssm.state_size"),
+        recurrent_group_count=keys.count("ssm.group_count"),
+        recurrent_rank=keys.count("ssm.time_step_rank"),
+        recurrent_kernel=keys.count("ssm.conv_kernel"),
+        tensor_count=len(header.tensors),
         recurrent_width=state.width,
     )
 

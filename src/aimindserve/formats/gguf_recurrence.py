@@ -69,8 +69,9 @@ def _recurrent_layers(keys: Keys, layers: int) -> int:
     layers they are, all of them: too much rather than too little."""
     if keys.architecture in DELTA_NETS:
         return sum(not attends for attends in attending(keys, layers))
-    caching = sum(1 for heads in keys.per_layer("attention.head_count_kv", layers) if heads)
-    return layers - caching if caching > 1 else layers
+    heads = keys.per_layer("attention.head_count_kv", layers)
+    without = sum(1 for count in heads if not count)
+    return without if 0 < without < len(heads) else layers
 
 
 def attending(keys: Keys, layers: int) -> list[bool]:

@@ -60,7 +60,12 @@ TEXTS = tuple(
 
 def facts(slug, mix=MIX):
     """What our reader says of a model's header."""
-    head, size = packed(*header(slug, mix))
+    return facts_in(*header(slug, mix))
+
+
+def facts_in(metadata, tensors):
+    """What our reader says of a header."""
+    head, size = packed(metadata, tensors)
     return read_facts(lambda offset, length: head[offset : offset + length], size)
 
 

@@ -21,13 +21,14 @@ def slugs():
     return sorted(
         folder.name
         for folder in MODELS.iterdir()
-        if (folder / "config.json").exists() and _architecture(_config(folder.name)) is not None
+        if (folder / "config.json").exists() and _architecture(config(folder.name)) is not None
     )
 
 
-def header(slug, mix="Q4_K_M"):
-    """(metadata, tensors) of a model in a mixture of types."""
-    model = _Model(slug)
+def header(slug, mix="Q4_K_M", changes=None):
+    """(metadata, tensors) of a model in a mixture of types; `changes` take the place of what it
+    publishes, by the names of facts.json and config.json."""
+    model = _Model(slug, changes or {})
     _BUILDERS[model.arch](model)
     return model.metadata(mix), quantise(model.tensors, mix, model)
 
@@ -63,7 +64,7 @@ _ARCHITECTURES = {
 
 
 @cache
-def _config(slug):
+def config(slug):
     config = json.loads((MODELS / slug / "config.json").read_text())
     return {**config, **config.get("text_config", {}), "model_type": config["model_type"]}
 
@@ -80,8 +81,9 @@ def _architecture(config):
 class _Model:
     """What is being written: published numbers on one side, keys and tensors on the other."""
 
-    def __init__(self, slug):
-        self.slug, self.config, facts = slug, _config(slug), _facts(slug)
+    def __init__(self, slug, changes):
+        self.slug, self.config = slug, {**config(slug), **changes}
+        facts = {**_facts(slug), **changes}
         self.arch = _architecture(self.config)
         self.layers, self.embd = facts["layers"], facts["hidden"]
         self.heads, self.kv = facts.get("heads", 0), facts.get("kv_heads", 0)

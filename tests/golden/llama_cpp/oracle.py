@@ -121,7 +121,7 @@ def _read(report):
         report = report[report.rindex("memory breakdown") :]
     compute = _COMPUTE.findall(report)
     if not compute:
-        words = [line for line in report.splitlines() if " E " in line]
+        words = [line for line in report.splitlines() if " E " in line and "projector" not in line]
         return {"why": words[0][:300] if words else report[-300:]}
     answer = {
         "cache": sum(float(size) for size in _CACHE.findall(report)),

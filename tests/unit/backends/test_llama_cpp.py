@@ -370,3 +370,33 @@ def test_what_was_never_compared_with_the_engine_is_called_rough():
     drafts = replace(ACCOMPANIED, companions=(replace(DRAFT, facts=strange),))
     guessed = PLUGIN.shapes(drafts, Options(parameters=("-md", "d.gguf")))
     assert {shape.confidence for shape in guessed} == {"rough"}
+
+
+PHI = replace(
+    FACTS,
+    architecture="phi3",
+    layer_count=40,
+    embedding_length=5120,
+    feed_forward_length=17920,
+    vocabulary_size=100_352,
+    head_count=40,
+    head_count_kv=(10,),
+    key_length=128,
+    value_length=128,
+    layer_bytes=(2_216_448,) * 40,
+    tensor_count=243,
+)
+BOTH_SMALL = ("--cache-type-k=q8_0", "--cache-type-v=q8_0")
+
+
+def test_slots_for_which_the_engine_has_no_room_are_refused_or_not_offered():
+    asked = (*BOTH_SMALL, "--parallel=2")
+    reason = PLUGIN.serves(PHI, Options(parameters=asked))
+    assert reason is not None
+    assert "--kv-unified" in reason.message
+    for words in ((*asked, "--kv-unified"), (*BOTH_SMALL[:1], "--parallel=2"), BOTH_SMALL):
+        assert PLUGIN.serves(PHI, Options(parameters=words)) is None, words
+    offered = PLUGIN.shapes(PHI, Options(parameters=BOTH_SMALL))
+    assert {words for shape in offered for words in shape.parameters if "parallel" in words} == {
+        "--parallel=1"
+    }

@@ -6,12 +6,12 @@ and `n_embd_r`, `n_embd_s` of `src/llama-hparams.cpp`.
 
 from aimindserve.core.facts import ModelFacts
 from aimindserve.formats.ggml_types import BY_NAME, GgmlType
-from aimindserve.formats.llama_cpp.compute import recurrent_layers
 from aimindserve.formats.llama_cpp.settings import (
     Settings,
     cells,
     is_encoder,
     kv_heads,
+    recurrent_layers,
     slides,
     window_cells,
 )

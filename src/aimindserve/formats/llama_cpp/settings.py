@@ -88,6 +88,15 @@ def kv_heads(facts: ModelFacts, layer: int) -> int:
     return max(heads, default=facts.head_count)
 
 
+def recurrent_layers(facts: ModelFacts) -> tuple[bool, ...]:
+    """Which layers keep a state: those without a cache where there are such, else all of them."""
+    if not facts.recurrent_bytes:
+        return (False,) * facts.layer_count
+    heads = [kv_heads(facts, layer) for layer in range(facts.layer_count)]
+    mixed = any(heads) and not all(heads)
+    return tuple(not count if mixed else True for count in heads)
+
+
 def is_encoder(facts: ModelFacts) -> bool:
     """Whether there is no cache at all."""
     return facts.architecture in ENCODERS
