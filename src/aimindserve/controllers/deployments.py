@@ -115,7 +115,7 @@ class DeploymentsController:
         unfit = [
             (each.spec.template, each.status)
             for each in mine
-            if not each.spec.stopping and failures.is_unfit(each.status)
+            if not each.spec.stopping and failures.is_unfit(each.spec.template, each.status)
         ]
         kept = deployment.status.failures
         told = failures.remember(kept, unfit, deployment.spec, self._clock.now())
@@ -178,7 +178,7 @@ class DeploymentsController:
             away=any(home is None or home.status.evicted for home in homes),
             no_room=refusal is not None and refusal.code in NO_ROOM,
             stopping=instance.spec.stopping,
-            unfit=failures.is_unfit(instance.status),
+            unfit=failures.is_unfit(instance.spec.template, instance.status),
             created_at=instance.metadata.created_at,
             placement=placement,
             failing=is_failing(instance),

@@ -1,7 +1,8 @@
 """Writes down what engines really take, beside what was predicted.
 
     ready engine ─report─▶ good sample? ─▶ estimate of its model, backend, parameters and device
-                              └ ran out of memory, or others' memory cannot be told from its own: no
+                              └ others' memory cannot be told from its own: no        ▲
+    ran out of memory ─▶ its samples are taken back, the next one claims more ────────┘
 
 The only writer of estimates. A run is looked at when it is ready and now and then after that, since
 engines allocate late; nothing is written while nothing grows. Bounded: the oldest are forgotten.
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from aimindserve.backends._all import find, refuse, shapes_for
 from aimindserve.controllers.asks import options_of
 from aimindserve.controllers.base import Done, Later, Wake
+from aimindserve.controllers.failures import pause_s, places_short
 from aimindserve.controllers.learned import Key, key_of, processor_kind
 from aimindserve.controllers.snapshot import GRAIN_BYTES, Snapshots
 from aimindserve.controllers.views import (
@@ -31,7 +33,7 @@ from aimindserve.controllers.views import (
 from aimindserve.core.device import EngineUsage
 from aimindserve.core.errors import ConflictError, ExistsError, NotFoundError
 from aimindserve.core.ids import DeviceId
-from aimindserve.core.measurement import Footprint, Sample
+from aimindserve.core.measurement import Footprint, Sample, Shortage
 from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import InstanceObservation
@@ -40,7 +42,7 @@ from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.resources.estimate import EstimateSpec, EstimateStatus
 from aimindserve.resources.instance import is_ready
-from aimindserve.scheduler.estimates import keep, predicted
+from aimindserve.scheduler.estimates import keep, predicted, run_out
 from aimindserve.store.base import Draft, Store
 from aimindserve.store.leases import Leases
 
@@ -94,11 +96,18 @@ class EstimatesController:
 
     async def reconcile(self, key: str) -> Done | Later:
         instance = find_instance(self._store, key)
-        seen = None if instance is None or instance.spec.stopping else self._seen(instance)
-        if instance is None or seen is None or not is_ready(instance.status) or seen.observed.ooms:
+        seen = None if instance is None else self._seen(instance)
+        if instance is not None and seen is not None and seen.observed.ooms:
             self._since.pop(key, None)
-            if seen is not None and seen.observed.ooms:
-                await self._spoil(seen, "oom")
+            await self._run_out(instance, seen)
+            return Done()
+        if (
+            instance is None
+            or seen is None
+            or instance.spec.stopping
+            or not is_ready(instance.status)
+        ):
+            self._since.pop(key, None)
             return Done()
         left_s = self._unsettled_s(key, seen.run)
         if left_s > 0:
@@ -230,14 +239,44 @@ class EstimatesController:
         current = find_estimate(self._store, _name(seen.spec))
         if current is None:
             return
-        before = current.status
-        prefix = f"{seen.placement.id}/"
-        samples = tuple(each for each in before.samples if not each.run.startswith(prefix))
-        if samples == before.samples:
+        status = _without(current.status, seen.placement, why)
+        if status is not current.status:
+            await self._replace(current, status)
+
+    async def _run_out(self, instance: Instance, seen: _Seen) -> None:
+        """It ran out of memory: what it seemed to take was not all, and what it claimed too little,
+        if nobody else took it. Its claims are in a placement that is not tried again."""
+        current = find_estimate(self._store, _name(seen.spec))
+        before = EstimateStatus() if current is None else current.status
+        shortage = run_out(before.shortage, self._shortage(instance, seen), pause_s)
+        if shortage is None:
             return
-        gone = len(before.samples) - len(samples)
-        changes = {"samples": samples, "rejected": before.rejected + gone, "rejection": why}
-        await self._replace(current, before.model_copy(update=changes))
+        status = _without(before, seen.placement, "oom")
+        changes = {"shortage": shortage, "predicted": before.predicted or shortage.predicted}
+        status = status.model_copy(update=changes)
+        if current is None:
+            await self._create(seen.spec, status)
+        else:
+            await self._replace(current, status)
+        log.info("estimate.raised", model=seen.spec.model, times=shortage.times)
+
+    def _shortage(self, instance: Instance, seen: _Seen) -> Shortage:
+        short = places_short(instance.status)
+        ranks = seen.placement.ranks
+        ram = sum(rank.ram.total for rank in ranks)
+        devices = tuple(
+            claim.memory_bytes if claim.device in short else 0
+            for rank in ranks
+            for claim in rank.claims
+        )
+        return Shortage(
+            placement_id=seen.placement.id,
+            time=round(self._clock.now(), 3),
+            until=0.0,
+            times=1,
+            claims=Footprint(ram if f"{seen.placement.worker}:ram" in short else 0, devices),
+            predicted=_predicted(seen),
+        )
 
     async def _create(self, spec: EstimateSpec, status: EstimateStatus) -> None:
         await self._make_room()
@@ -265,6 +304,16 @@ class EstimatesController:
             await self._store.delete("estimate", oldest.name)
         except NotFoundError as error:
             log.debug("estimate.raced", code=error.code)
+
+
+def _without(before: EstimateStatus, placement: Placement, why: str) -> EstimateStatus:
+    """Without what was written of runs of `placement`; the very same when there is nothing."""
+    samples = tuple(e for e in before.samples if not e.run.startswith(f"{placement.id}/"))
+    gone = len(before.samples) - len(samples)
+    if not gone:
+        return before
+    changes = {"samples": samples, "rejected": before.rejected + gone, "rejection": why}
+    return before.model_copy(update=changes)
 
 
 def _predicted(seen: _Seen) -> Footprint | None:

@@ -99,7 +99,7 @@ class Fits:
     def __init__(self, parts: FitParts) -> None:
         self._parts = parts
         self._store = parts.store
-        self._learned = Learned(parts.store)
+        self._learned = Learned(parts.store, parts.clock)
         self._variants = Variants(parts.store, parts.backends, self._learned)
 
     async def answer(
