@@ -401,11 +401,15 @@ class Invariants:
         self._check_mass(now)
 
     def _check_mass(self, now: float) -> None:
-        """A third of the fleet that went away together long ago must not be torn down."""
+        """A third of the fleet that went away together long ago must not be torn down. Whoever the
+        server has heard again is not away any more."""
+        heard = {worker.name for worker in workers(self.cluster.store) if worker.status.ready}
         gone = sorted(
             at
             for name, at in self._away.items()
-            if now - at > KNOWN_AFTER_S and self._evicted.get(name, now) == now
+            if now - at > KNOWN_AFTER_S
+            and self._evicted.get(name, now) == now
+            and name not in heard
         )
         together = max(
             (sum(start <= at <= start + WINDOW_S / 2 for at in gone) for start in gone), default=0
