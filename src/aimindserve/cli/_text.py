@@ -119,6 +119,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "--prune 需要同时指定 --selector LABEL=VALUE：只删除带有这些标签的对象。",
     ),
     "last_events": ("Events", "事件"),
+    "crashes": ("Ended by themselves", "异常退出"),
     "events_over": (
         "Stopped following. See them again with: {command}",
         "已停止跟踪。再次查看：{command}",
