@@ -157,6 +157,14 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "fit_replicas": ("{placed} of {asked} instances.", "{asked} 个实例中的 {placed} 个。"),
     "fit_needs": ("One instance needs", "每个实例需要"),
     "fit_left": ("{size} left", "剩余 {size}"),
+    "fit_ready_same": (
+        "Ready in about {time}: so long {count} starts in this way took",
+        "预计 {time} 后就绪（依据同样方式的 {count} 次启动）",
+    ),
+    "fit_ready_similar": (
+        "Ready in about {time}: so long {count} starts of it took that ran otherwise",
+        "预计 {time} 后就绪（依据该模型其他方式的 {count} 次启动）",
+    ),
     "fit_displaced": ("What would have to move", "需要迁移的实例"),
     "server_here": (
         "No server is running on this machine.",

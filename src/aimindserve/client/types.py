@@ -262,6 +262,15 @@ class Shortage:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """An engine that answered at the first try, `seconds` after it was placed."""
+
+    placement_id: str
+    time: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class EstimateStatus:
     """What was predicted and what was measured. Bytes; `error` is predicted / measured - 1."""
 
@@ -270,6 +279,7 @@ class EstimateStatus:
     rejected: int = 0
     rejection: str = ""
     shortage: Shortage | None = None
+    starts: tuple[Start, ...] = ()
     phase: str = ""
     predicted_bytes: int | None = None
     measured_bytes: int | None = None

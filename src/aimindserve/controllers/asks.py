@@ -69,6 +69,8 @@ class Priced:
     backend: str
     shapes: tuple[Shape, ...]
     files: Mapping[WorkerName, Reason | None]
+    facts: ModelFacts | None = None
+    """What is served; None of a model that nobody has seen."""
 
 
 def ask_for(
@@ -210,7 +212,8 @@ def price(
     shapes = shapes_for(backend, facts, options)
     if learned is not None:
         shapes = [learned.correct(facts, backend.name, template, shape) for shape in shapes]
-    return Priced(backend.name, tuple(shapes), _verdicts(model, _Wanted(facts, backend, options)))
+    verdicts = _verdicts(model, _Wanted(facts, backend, options))
+    return Priced(backend.name, tuple(shapes), verdicts, facts)
 
 
 def serving(

@@ -1,4 +1,4 @@
-"""Writes down what engines really take, beside what was predicted.
+"""Writes down what engines really take, beside what was predicted, and how long they take to start.
 
     ready engine ─report─▶ good sample? ─▶ estimate of its model, backend, parameters and device
                               └ others' memory cannot be told from its own: no        ▲
@@ -33,7 +33,7 @@ from aimindserve.controllers.views import (
 from aimindserve.core.device import EngineUsage
 from aimindserve.core.errors import ConflictError, ExistsError, NotFoundError
 from aimindserve.core.ids import DeviceId
-from aimindserve.core.measurement import Footprint, Sample, Shortage
+from aimindserve.core.measurement import Footprint, Sample, Shortage, Start
 from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import InstanceObservation
@@ -49,6 +49,7 @@ from aimindserve.store.leases import Leases
 log = get_logger("controllers.estimates")
 
 ESTIMATES_MAX = 2000
+STARTS_KEPT = 8
 WORKED_REQUESTS = 10
 """After so many an engine has allocated what it allocates late."""
 SETTLED_S = 30.0
@@ -87,6 +88,9 @@ class EstimatesController:
         self._snapshots = snapshots
         self._since: dict[str, tuple[str, float]] = {}
         """Instance -> its run, and since when it is known to be ready."""
+        self._starting: dict[str, str] = {}
+        """Instance -> the placement it was starting in for the first time when seen last."""
+        self._started: dict[str, Start] = {}
 
     def wakes_on(self) -> Mapping[str, Wake]:
         return {"instance": lambda instance: [instance.name]}
@@ -108,10 +112,13 @@ class EstimatesController:
             or not is_ready(instance.status)
         ):
             self._since.pop(key, None)
+            self._await_start(key, instance)
             return Done()
-        left_s = self._unsettled_s(key, seen.run)
+        left_s = self._unsettled_s(key, seen)
         if left_s > 0:
             return Later(left_s)
+        if key in self._started:
+            await self._keep_start(seen, self._started.pop(key))
         engines = self._engines(instance, seen)
         if engines is None:
             return Later(UNSEEN_LOOK_S)
@@ -122,13 +129,41 @@ class EstimatesController:
         await self._write(seen, sample)
         return Later(WORKED_LOOK_S if sample.worked else YOUNG_LOOK_S)
 
-    def _unsettled_s(self, name: str, run: str) -> float:
+    def _unsettled_s(self, name: str, seen: _Seen) -> float:
         """How long until a run that is ready has been so long enough."""
         now = self._clock.monotonic()
         known = self._since.get(name)
-        if known is None or known[0] != run:
-            known = self._since[name] = run, now
+        if known is None or known[0] != seen.run:
+            known = self._since[name] = seen.run, now
+            self._note_start(name, seen)
         return known[1] + SETTLED_S - now
+
+    def _await_start(self, name: str, instance: Instance | None) -> None:
+        """It is not ready: how long that takes can be told of a start that is seen from its
+        beginning and works at once, of no other."""
+        self._started.pop(name, None)
+        self._starting.pop(name, None)
+        status = None if instance is None or instance.spec.stopping else instance.status
+        if status is None or status.placement is None:
+            return
+        if status.observed is None or not status.observed.restarts:
+            self._starting[name] = status.placement.id
+
+    def _note_start(self, name: str, seen: _Seen) -> None:
+        placement, now = seen.placement, self._clock.now()
+        awaited = self._starting.pop(name, None) == placement.id
+        if awaited and not seen.observed.restarts and placement.placed_at:
+            seconds = round(max(now - placement.placed_at, 0.0), 1)
+            self._started[name] = Start(placement.id, round(now, 3), seconds)
+
+    async def _keep_start(self, seen: _Seen, start: Start) -> None:
+        current = find_estimate(self._store, _name(seen.spec))
+        if current is None:
+            status = EstimateStatus(predicted=_predicted(seen), starts=(start,))
+            await self._create(seen.spec, status)
+            return
+        starts = (*current.status.starts, start)[-STARTS_KEPT:]
+        await self._replace(current, current.status.model_copy(update={"starts": starts}))
 
     def _seen(self, instance: Instance) -> _Seen | None:
         placement, observed = instance.status.placement, instance.status.observed
@@ -326,7 +361,8 @@ def _predicted(seen: _Seen) -> Footprint | None:
 
 
 def _age(estimate: Estimate) -> tuple[float, str]:
-    newest = max((sample.time for sample in estimate.status.samples), default=0.0)
+    status = estimate.status
+    newest = max((each.time for each in (*status.samples, *status.starts)), default=0.0)
     return newest, estimate.name
 
 

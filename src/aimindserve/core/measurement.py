@@ -66,6 +66,17 @@ class Shortage:
     """What the backend's formula alone claims in the same place; None when that is not known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """An engine that answered at the first try."""
+
+    placement_id: str
+    time: float
+    """In seconds since the epoch."""
+    seconds: float
+    """From its placement till it answered, the model's files being there."""
+
+
 def accepted(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     """`samples` without the odd ones: far above all others and confirmed by none. One that is far
     below does no harm: what counts is the highest."""

@@ -6,7 +6,7 @@ Deleting one forgets what was measured.
 
 from typing import Any
 
-from aimindserve.core.measurement import Footprint, Sample, Shortage, accepted, peak
+from aimindserve.core.measurement import Footprint, Sample, Shortage, Start, accepted, peak
 from aimindserve.core.reason import Class
 from aimindserve.resources._kind import Access, AnyResource, Kind, Part
 
@@ -40,6 +40,8 @@ class EstimateStatus(Part):
     """Why the last of them was not: `oom`, `foreign`."""
     shortage: Shortage | None = None
     """Of late it ran out of memory."""
+    starts: tuple[Start, ...] = ()
+    """How long the last ones took to start, the oldest first."""
 
 
 def phase(status: EstimateStatus, now: float) -> tuple[str, Class]:
