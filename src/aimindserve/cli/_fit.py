@@ -9,7 +9,7 @@ from aimindserve.cli._output import aligned
 from aimindserve.cli._text import TEXTS, reason_text
 from aimindserve.client.objects import Document
 from aimindserve.core.advice import ADVICE, advise
-from aimindserve.kit.units import format_bytes
+from aimindserve.kit.units import format_bytes, format_duration
 
 PARTS = ("weights", "kv_cache", "compute", "runtime", "projector", "draft")
 SHOWN = 12
@@ -98,7 +98,14 @@ def _place(here: Invocation, place: Mapping[str, Any]) -> list[str]:
         for ram in place["ram"]
         if ram["add"]
     ]
-    return [head, *(f"  {line}" for line in aligned(rows).splitlines())]
+    lines = [head, *(f"  {line}" for line in aligned(rows).splitlines())]
+    expect: Mapping[str, Any] = place.get("expect") or {}
+    if expect.get("ready_s") is not None:
+        time = format_duration(float(expect["ready_s"]))
+        key = f"fit_ready_{expect.get('source')}"
+        if key in TEXTS:
+            lines.append("  " + here.text(key, time=time, count=expect.get("starts")))
+    return lines
 
 
 def _bar(total: int, used: int, add: int) -> str:

@@ -10,6 +10,7 @@ from aimindserve.cli._output import aligned, now, phase_text
 from aimindserve.cli._text import reason_text
 from aimindserve.client.history import EventEntry
 from aimindserve.client.objects import AnyObject
+from aimindserve.kit.clock import rfc3339
 from aimindserve.kit.units import format_bytes
 
 _PARTS = ("weights", "kv_cache", "compute", "runtime", "projector")
@@ -63,7 +64,8 @@ def deployment_page(
     head.rows = [row for row in head.rows if row[1] not in ("", MISSING)]
     head.lines = reason_lines(here, at(document, "status.reason"))
     running = [_instance_section(here, instance) for instance in instances]
-    return [head, _facts(files), *running, _file_section(here, files)]
+    crashed = crash_section(here, document)
+    return [head, _facts(files), *running, crashed, _file_section(here, files)]
 
 
 def instance_page(here: Invocation, instance: AnyObject) -> list[Section]:
@@ -115,6 +117,22 @@ def event_section(here: Invocation, events: Sequence[EventEntry]) -> Section:
         for each in events
     ]
     return Section(here.text("last_events"), lines=aligned(rows).splitlines())
+
+
+def crash_section(here: Invocation, deployment: Mapping[str, Any]) -> Section:
+    """Where engines of a deployment ended by themselves, how often and why, the newest first."""
+    moment = now()
+    rows = [
+        [
+            age(rfc3339(float(each["last_at"])), moment),
+            ", ".join(each.get("devices") or ()) or str(each["worker"]),
+            str(at(each, "reason.code")),
+            reason_text(each["reason"], here.language)[0]
+            + (f" ×{each['times']}" if each["times"] > 1 else ""),
+        ]
+        for each in reversed(at(deployment, "status.crashes") or ())
+    ]
+    return Section(here.text("crashes"), lines=aligned(rows).splitlines())
 
 
 def reason_lines(here: Invocation, reason: Any) -> list[str]:

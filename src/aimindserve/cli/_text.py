@@ -119,6 +119,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "--prune 需要同时指定 --selector LABEL=VALUE：只删除带有这些标签的对象。",
     ),
     "last_events": ("Events", "事件"),
+    "crashes": ("Ended by themselves", "异常退出"),
     "events_over": (
         "Stopped following. See them again with: {command}",
         "已停止跟踪。再次查看：{command}",
@@ -184,6 +185,14 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "fit_replicas": ("{placed} of {asked} instances.", "{asked} 个实例中的 {placed} 个。"),
     "fit_needs": ("One instance needs", "每个实例需要"),
     "fit_left": ("{size} left", "剩余 {size}"),
+    "fit_ready_same": (
+        "Ready in about {time}: so long {count} starts in this way took",
+        "预计 {time} 后就绪（依据同样方式的 {count} 次启动）",
+    ),
+    "fit_ready_similar": (
+        "Ready in about {time}: so long {count} starts of it took that ran otherwise",
+        "预计 {time} 后就绪（依据该模型其他方式的 {count} 次启动）",
+    ),
     "fit_displaced": ("What would have to move", "需要迁移的实例"),
     "server_here": (
         "No server is running on this machine.",

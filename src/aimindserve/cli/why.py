@@ -6,10 +6,11 @@ import click
 
 from aimindserve.cli._columns import at
 from aimindserve.cli._decision import SHOWN, fixes, more, near, refused
-from aimindserve.cli._find import find_either, instances_of
+from aimindserve.cli._find import find_either, instances_of, quietly
 from aimindserve.cli._fit import changes
 from aimindserve.cli._invocation import Invocation, client_command
 from aimindserve.cli._output import aligned, print_document
+from aimindserve.cli._page import crash_section, rendered
 from aimindserve.cli._text import reason_text
 from aimindserve.client.objects import AnyObject, Document
 from aimindserve.core.errors import NotFoundError
@@ -32,7 +33,8 @@ def why(here: Invocation, name: str) -> None:
         found = find_either(here, client, name)
         subject = found if found.of.name == "instance" else _most_telling(client, found)
         decision = _decision(client, subject) if subject.of.name == "instance" else None
-    document = explained(subject, decision)
+        home = found if found.of.name == "deployment" else _home(client, found)
+    document = explained(subject, decision, home)
     if here.structured:
         print_document(here, document)
         return
@@ -42,8 +44,10 @@ def why(here: Invocation, name: str) -> None:
 COMMAND = why
 
 
-def explained(subject: AnyObject, decision: Document | None) -> dict[str, Any]:
-    """What is known about the state of `subject`, for programs."""
+def explained(
+    subject: AnyObject, decision: Document | None, home: AnyObject | None = None
+) -> dict[str, Any]:
+    """What is known about the state of `subject`, for programs. `home`: its deployment."""
     status = subject.document["status"]
     return {
         "kind": subject.of.name,
@@ -53,6 +57,7 @@ def explained(subject: AnyObject, decision: Document | None) -> dict[str, Any]:
         "restarts": at(status, "observed.restarts"),
         "ended": at(status, "observed.ended"),
         "decision": decision,
+        "crashes": at(home.document, "status.crashes") if home is not None else None,
     }
 
 
@@ -61,7 +66,8 @@ def told(here: Invocation, document: Document) -> list[str]:
     name, phase, reason = document["name"], document["phase"], document["reason"]
     if reason is None:
         key = "why_ready" if phase in _SETTLED else "why_working"
-        return [here.text(key, name=name, phase=phase), *earlier_end(here, document)]
+        found = [here.text(key, name=name, phase=phase), *earlier_end(here, document)]
+        return [*found, *_crashes(here, document)]
     message = reason_text(reason, here.language)[0]
     decision: Document = document["decision"] or {}
     lines = [f"{name}  {phase}  ({reason.get('code')})", f"  {message}"]
@@ -81,7 +87,17 @@ def told(here: Invocation, document: Document) -> list[str]:
         lines += ["", f"{here.text('would_help')}:", *helps]
     for place, fix in enumerate(fixes(reason, decision, here.language)):
         lines += [*([""] if place == 0 else []), f"{here.text('fix')}: {fix}"]
-    return lines
+    return [*lines, *_crashes(here, document)]
+
+
+def _crashes(here: Invocation, document: Document) -> list[str]:
+    """What ended by itself before, also of instances that are gone."""
+    section = crash_section(here, {"status": {"crashes": document.get("crashes")}})
+    return ["", rendered([section])] if section.lines else []
+
+
+def _home(client: "Client", instance: AnyObject) -> AnyObject | None:
+    return quietly(client.deployments, str(at(instance.document, "spec.deployment")))
 
 
 def earlier_end(here: Invocation, document: Document) -> list[str]:

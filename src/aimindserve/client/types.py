@@ -82,6 +82,19 @@ class PlaceFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class Crashes:
+    """Engines that ended by themselves in one place for one reason. Seconds since the epoch."""
+
+    worker: str
+    devices: tuple[str, ...]
+    reason: Reason
+    times: int
+    first_at: float
+    last_at: float
+    counted: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentStatus:
     """How far a deployment is. `phase` is derived by the server."""
 
@@ -90,6 +103,7 @@ class DeploymentStatus:
     ready_replicas: int = 0
     reason: Reason | None = None
     failures: tuple[PlaceFailure, ...] = ()
+    crashes: tuple[Crashes, ...] = ()
     phase: str = ""
 
 
@@ -238,6 +252,27 @@ class EstimateSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortage:
+    """Runs that ran out of memory; `until` then the next one claims `claims` at least."""
+
+    placement_id: str
+    time: float
+    until: float
+    times: int
+    claims: Footprint
+    predicted: Footprint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """An engine that answered at the first try, `seconds` after it was placed."""
+
+    placement_id: str
+    time: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class EstimateStatus:
     """What was predicted and what was measured. Bytes; `error` is predicted / measured - 1."""
 
@@ -245,6 +280,8 @@ class EstimateStatus:
     samples: tuple[Sample, ...] = ()
     rejected: int = 0
     rejection: str = ""
+    shortage: Shortage | None = None
+    starts: tuple[Start, ...] = ()
     phase: str = ""
     predicted_bytes: int | None = None
     measured_bytes: int | None = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from aimindserve.backends._all import choose, refuse, shapes_for
 from aimindserve.backends.base import Backend
+from aimindserve.controllers.crashes import lately
 from aimindserve.controllers.failures import barred
 from aimindserve.controllers.learned import Learned
 from aimindserve.controllers.views import (
@@ -17,7 +18,6 @@ from aimindserve.controllers.views import (
     Worker,
     find_deployment,
     find_model_file,
-    instances_of,
     needs_file,
     workers,
 )
@@ -69,6 +69,8 @@ class Priced:
     backend: str
     shapes: tuple[Shape, ...]
     files: Mapping[WorkerName, Reason | None]
+    facts: ModelFacts | None = None
+    """What is served; None of a model that nobody has seen."""
 
 
 def ask_for(
@@ -167,19 +169,16 @@ def _devices_each(template: DeploymentSpec) -> int | None:
 
 
 _Past = tuple[Mapping[str, Reason], Mapping[WorkerName, int]]
-"""(places that are barred, how often others of the deployment ended badly on each worker)."""
+"""(places that are barred, how often engines of the deployment ended of late on each worker)."""
 
 
 def _past(store: Store, instance: Instance, now: float) -> _Past:
     spec = instance.spec
     deployment = find_deployment(store, spec.deployment)
-    kept = () if deployment is None else deployment.status.failures
-    crashes: Counter[WorkerName] = Counter()
-    for other in instances_of(store, spec.deployment):
-        placement, seen = other.status.placement, other.status.observed
-        if placement is not None and seen is not None and seen.restarts:
-            crashes[placement.worker] += seen.restarts
-    return barred(kept, spec.template, now), dict(sorted(crashes.items()))
+    if deployment is None:
+        return {}, {}
+    status = deployment.status
+    return barred(status.failures, spec.template, now), lately(status.crashes, now)
 
 
 def find_model(store: Store, model: ModelRef) -> FoundModel | Refusal:
@@ -213,7 +212,8 @@ def price(
     shapes = shapes_for(backend, facts, options)
     if learned is not None:
         shapes = [learned.correct(facts, backend.name, template, shape) for shape in shapes]
-    return Priced(backend.name, tuple(shapes), _verdicts(model, _Wanted(facts, backend, options)))
+    verdicts = _verdicts(model, _Wanted(facts, backend, options))
+    return Priced(backend.name, tuple(shapes), verdicts, facts)
 
 
 def serving(

@@ -10,6 +10,7 @@ from typing import cast
 from aimindserve.controllers import failures
 from aimindserve.controllers.base import Done, Later, Wake
 from aimindserve.controllers.constants import DEFAULTS, ControllerConstants
+from aimindserve.controllers.crashes import note
 from aimindserve.controllers.rollout import Aim, Copy, Steps, next_steps
 from aimindserve.controllers.views import (
     Deployment,
@@ -112,20 +113,22 @@ class DeploymentsController:
         return Later(self._constants.room_settle_s) if steps.cramped else Done()
 
     async def _remember(self, deployment: Deployment, mine: Sequence[Instance]) -> Deployment:
-        """Write down where instances ran out of memory, before one is made in another's stead."""
+        """Write down what ended by itself, and where instances ran out of memory, before one is
+        made in another's stead."""
         unfit = [
             (each.spec.template, each.status)
             for each in mine
-            if not each.spec.stopping and failures.is_unfit(each.status)
+            if not each.spec.stopping and failures.is_unfit(each.spec.template, each.status)
         ]
-        kept = deployment.status.failures
-        told = failures.remember(kept, unfit, deployment.spec, self._clock.now())
-        if told == kept:
+        now, before = self._clock.now(), deployment.status
+        told = failures.remember(before.failures, unfit, deployment.spec, now)
+        crashes = note(before.crashes, [each.status for each in mine], now)
+        if (told, crashes) == (before.failures, before.crashes):
             return deployment
         for each in told:
-            if each not in kept:
+            if each not in before.failures:
                 log.warning("place.given_up", deployment=deployment.name, place=each.place)
-        status = deployment.status.model_copy(update={"failures": told})
+        status = before.model_copy(update={"failures": told, "crashes": crashes})
         revision = deployment.metadata.revision
         written = await self._store.replace(
             "deployment", deployment.name, revision=revision, status=status
@@ -184,7 +187,7 @@ class DeploymentsController:
             away=any(home is None or home.status.evicted for home in homes),
             no_room=refusal is not None and refusal.code in NO_ROOM,
             stopping=instance.spec.stopping,
-            unfit=failures.is_unfit(instance.status),
+            unfit=failures.is_unfit(instance.spec.template, instance.status),
             created_at=instance.metadata.created_at,
             placement=placement,
             failing=is_failing(instance),
@@ -254,6 +257,7 @@ class DeploymentsController:
             ready_replicas=ready,
             reason=self._telling_reason(live) if ready < deployment.spec.replicas else None,
             failures=deployment.status.failures,
+            crashes=deployment.status.crashes,
         )
         if status != deployment.status:
             await self._store.replace(

@@ -1,7 +1,8 @@
-"""Writes down what engines really take, beside what was predicted.
+"""Writes down what engines really take, beside what was predicted, and how long they take to start.
 
     ready engine ─report─▶ good sample? ─▶ estimate of its model, backend, parameters and device
-                              └ ran out of memory, or others' memory cannot be told from its own: no
+                              └ others' memory cannot be told from its own: no        ▲
+    ran out of memory ─▶ its samples are taken back, the next one claims more ────────┘
 
 The only writer of estimates. A run is looked at when it is ready and now and then after that, since
 engines allocate late; nothing is written while nothing grows. Bounded: the oldest are forgotten.
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from aimindserve.backends._all import find, refuse, shapes_for
 from aimindserve.controllers.asks import options_of
 from aimindserve.controllers.base import Done, Later, Wake
+from aimindserve.controllers.failures import pause_s, places_short
 from aimindserve.controllers.learned import Key, key_of, processor_kind
 from aimindserve.controllers.snapshot import GRAIN_BYTES, Snapshots
 from aimindserve.controllers.views import (
@@ -31,7 +33,7 @@ from aimindserve.controllers.views import (
 from aimindserve.core.device import EngineUsage
 from aimindserve.core.errors import ConflictError, ExistsError, NotFoundError
 from aimindserve.core.ids import DeviceId
-from aimindserve.core.measurement import Footprint, Sample
+from aimindserve.core.measurement import Footprint, Sample, Shortage, Start
 from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import InstanceObservation
@@ -40,13 +42,14 @@ from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.resources.estimate import EstimateSpec, EstimateStatus
 from aimindserve.resources.instance import is_ready
-from aimindserve.scheduler.estimates import keep, predicted
+from aimindserve.scheduler.estimates import keep, predicted, run_out
 from aimindserve.store.base import Draft, Store
 from aimindserve.store.leases import Leases
 
 log = get_logger("controllers.estimates")
 
 ESTIMATES_MAX = 2000
+STARTS_KEPT = 8
 WORKED_REQUESTS = 10
 """After so many an engine has allocated what it allocates late."""
 SETTLED_S = 30.0
@@ -85,6 +88,9 @@ class EstimatesController:
         self._snapshots = snapshots
         self._since: dict[str, tuple[str, float]] = {}
         """Instance -> its run, and since when it is known to be ready."""
+        self._starting: dict[str, str] = {}
+        """Instance -> the placement it was starting in for the first time when seen last."""
+        self._started: dict[str, Start] = {}
 
     def wakes_on(self) -> Mapping[str, Wake]:
         return {"instance": lambda instance: [instance.name]}
@@ -94,15 +100,25 @@ class EstimatesController:
 
     async def reconcile(self, key: str) -> Done | Later:
         instance = find_instance(self._store, key)
-        seen = None if instance is None or instance.spec.stopping else self._seen(instance)
-        if instance is None or seen is None or not is_ready(instance.status) or seen.observed.ooms:
+        seen = None if instance is None else self._seen(instance)
+        if instance is not None and seen is not None and seen.observed.ooms:
             self._since.pop(key, None)
-            if seen is not None and seen.observed.ooms:
-                await self._spoil(seen, "oom")
+            await self._run_out(instance, seen)
             return Done()
-        left_s = self._unsettled_s(key, seen.run)
+        if (
+            instance is None
+            or seen is None
+            or instance.spec.stopping
+            or not is_ready(instance.status)
+        ):
+            self._since.pop(key, None)
+            self._await_start(key, instance)
+            return Done()
+        left_s = self._unsettled_s(key, seen)
         if left_s > 0:
             return Later(left_s)
+        if key in self._started:
+            await self._keep_start(seen, self._started.pop(key))
         engines = self._engines(instance, seen)
         if engines is None:
             return Later(UNSEEN_LOOK_S)
@@ -113,13 +129,41 @@ class EstimatesController:
         await self._write(seen, sample)
         return Later(WORKED_LOOK_S if sample.worked else YOUNG_LOOK_S)
 
-    def _unsettled_s(self, name: str, run: str) -> float:
+    def _unsettled_s(self, name: str, seen: _Seen) -> float:
         """How long until a run that is ready has been so long enough."""
         now = self._clock.monotonic()
         known = self._since.get(name)
-        if known is None or known[0] != run:
-            known = self._since[name] = run, now
+        if known is None or known[0] != seen.run:
+            known = self._since[name] = seen.run, now
+            self._note_start(name, seen)
         return known[1] + SETTLED_S - now
+
+    def _await_start(self, name: str, instance: Instance | None) -> None:
+        """It is not ready: how long that takes can be told of a start that is seen from its
+        beginning and works at once, of no other."""
+        self._started.pop(name, None)
+        self._starting.pop(name, None)
+        status = None if instance is None or instance.spec.stopping else instance.status
+        if status is None or status.placement is None:
+            return
+        if status.observed is None or not status.observed.restarts:
+            self._starting[name] = status.placement.id
+
+    def _note_start(self, name: str, seen: _Seen) -> None:
+        placement, now = seen.placement, self._clock.now()
+        awaited = self._starting.pop(name, None) == placement.id
+        if awaited and not seen.observed.restarts and placement.placed_at:
+            seconds = round(max(now - placement.placed_at, 0.0), 1)
+            self._started[name] = Start(placement.id, round(now, 3), seconds)
+
+    async def _keep_start(self, seen: _Seen, start: Start) -> None:
+        current = find_estimate(self._store, _name(seen.spec))
+        if current is None:
+            status = EstimateStatus(predicted=_predicted(seen), starts=(start,))
+            await self._create(seen.spec, status)
+            return
+        starts = (*current.status.starts, start)[-STARTS_KEPT:]
+        await self._replace(current, current.status.model_copy(update={"starts": starts}))
 
     def _seen(self, instance: Instance) -> _Seen | None:
         placement, observed = instance.status.placement, instance.status.observed
@@ -230,14 +274,44 @@ class EstimatesController:
         current = find_estimate(self._store, _name(seen.spec))
         if current is None:
             return
-        before = current.status
-        prefix = f"{seen.placement.id}/"
-        samples = tuple(each for each in before.samples if not each.run.startswith(prefix))
-        if samples == before.samples:
+        status = _without(current.status, seen.placement, why)
+        if status is not current.status:
+            await self._replace(current, status)
+
+    async def _run_out(self, instance: Instance, seen: _Seen) -> None:
+        """It ran out of memory: what it seemed to take was not all, and what it claimed too little,
+        if nobody else took it. Its claims are in a placement that is not tried again."""
+        current = find_estimate(self._store, _name(seen.spec))
+        before = EstimateStatus() if current is None else current.status
+        shortage = run_out(before.shortage, self._shortage(instance, seen), pause_s)
+        if shortage is None:
             return
-        gone = len(before.samples) - len(samples)
-        changes = {"samples": samples, "rejected": before.rejected + gone, "rejection": why}
-        await self._replace(current, before.model_copy(update=changes))
+        status = _without(before, seen.placement, "oom")
+        changes = {"shortage": shortage, "predicted": before.predicted or shortage.predicted}
+        status = status.model_copy(update=changes)
+        if current is None:
+            await self._create(seen.spec, status)
+        else:
+            await self._replace(current, status)
+        log.info("estimate.raised", model=seen.spec.model, times=shortage.times)
+
+    def _shortage(self, instance: Instance, seen: _Seen) -> Shortage:
+        short = places_short(instance.status)
+        ranks = seen.placement.ranks
+        ram = sum(rank.ram.total for rank in ranks)
+        devices = tuple(
+            claim.memory_bytes if claim.device in short else 0
+            for rank in ranks
+            for claim in rank.claims
+        )
+        return Shortage(
+            placement_id=seen.placement.id,
+            time=round(self._clock.now(), 3),
+            until=0.0,
+            times=1,
+            claims=Footprint(ram if f"{seen.placement.worker}:ram" in short else 0, devices),
+            predicted=_predicted(seen),
+        )
 
     async def _create(self, spec: EstimateSpec, status: EstimateStatus) -> None:
         await self._make_room()
@@ -267,6 +341,16 @@ class EstimatesController:
             log.debug("estimate.raced", code=error.code)
 
 
+def _without(before: EstimateStatus, placement: Placement, why: str) -> EstimateStatus:
+    """Without what was written of runs of `placement`; the very same when there is nothing."""
+    samples = tuple(e for e in before.samples if not e.run.startswith(f"{placement.id}/"))
+    gone = len(before.samples) - len(samples)
+    if not gone:
+        return before
+    changes = {"samples": samples, "rejected": before.rejected + gone, "rejection": why}
+    return before.model_copy(update=changes)
+
+
 def _predicted(seen: _Seen) -> Footprint | None:
     """What its claims are by the formula alone, whatever they were corrected by."""
     placement = seen.placement
@@ -277,7 +361,8 @@ def _predicted(seen: _Seen) -> Footprint | None:
 
 
 def _age(estimate: Estimate) -> tuple[float, str]:
-    newest = max((sample.time for sample in estimate.status.samples), default=0.0)
+    status = estimate.status
+    newest = max((each.time for each in (*status.samples, *status.starts)), default=0.0)
     return newest, estimate.name
 
 

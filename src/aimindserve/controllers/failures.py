@@ -1,11 +1,11 @@
 """Pure: which instances cannot stay where they are, and which places are not tried again.
 
-    out of memory ─▶ again in place ─▶ out of memory again ─▶ place given up, instance replaced
-                                                  │
-               elsewhere, or a smaller shape ◀────┴──▶ nowhere: waits, with the reason
+    out of memory ─▶ place given up, instance replaced ─▶ elsewhere, smaller, or with a larger claim
+                                                    └──▶ nowhere: waits, with the reason
 
-A place is barred for ten minutes, twice as long each further time, six hours at most: whoever took
-the memory may have gone. So the ladder ends: shapes and places are finite, and tries grow rarer.
+A place is barred, for the same shape with the same claim, for ten minutes, twice as long each
+further time, six hours at most: whoever took the memory may have gone. So the ladder ends: shapes
+and places are finite, claims are raised to twice the formula at most, and tries grow rarer.
 """
 
 import hashlib
@@ -19,18 +19,31 @@ from aimindserve.core.report import InstanceObservation, RunState
 from aimindserve.resources.deployment import DeploymentSpec
 from aimindserve.resources.instance import InstanceStatus
 
-OOMS_MAX = 2
-"""The first may have been bad luck: somebody else loaded at the same moment."""
 BARRED_FIRST_S = 600.0
 BARRED_MAX_S = 6 * 3600.0
 KEPT_MAX = 64
 """Places kept for one deployment, the newest."""
 
 
-def is_unfit(status: InstanceStatus) -> bool:
-    """Whether the present placement has run out of memory too often to be tried once more."""
+def is_unfit(template: DeploymentSpec, status: InstanceStatus) -> bool:
+    """Whether the present placement has run out of memory, and another is to be tried: not if the
+    user wants nothing to be restarted by itself."""
     seen = _seen(status)
-    return seen is not None and seen.ooms >= OOMS_MAX and seen.state is not RunState.READY
+    return (
+        template.restart_on_error
+        and seen is not None
+        and seen.ooms > 0
+        and seen.state is not RunState.READY
+    )
+
+
+def places_short(status: InstanceStatus) -> Mapping[str, int]:
+    """Place -> bytes claimed there by the present placement, where memory ran out; empty when it
+    did not."""
+    placement, seen = status.placement, _seen(status)
+    if placement is None or seen is None or not seen.ooms:
+        return {}
+    return _places(placement, _cause(_reason(seen)))
 
 
 def remember(
@@ -62,7 +75,7 @@ def barred(
             {
                 "place": each.place,
                 "worker": each.place.partition(":")[0],
-                "count": each.times * OOMS_MAX,
+                "count": each.times,
                 "shape": each.shape,
                 "failed_bytes": each.need_bytes,
             },
@@ -71,6 +84,11 @@ def barred(
         for each in kept
         if each.template == name and each.until > now
     }
+
+
+def pause_s(times: int) -> float:
+    """For how long something that has failed so often is not tried again unchanged."""
+    return min(BARRED_FIRST_S * 2.0 ** min(times - 1, 16), BARRED_MAX_S)
 
 
 def next_try(kept: Iterable[PlaceFailure], now: float) -> float | None:
@@ -104,7 +122,7 @@ def _failures(status: InstanceStatus, template: str, now: float) -> Iterable[Pla
             reason=reason,
             times=1,
             placement_id=placement.id,
-            until=now + BARRED_FIRST_S,
+            until=now + pause_s(1),
         )
 
 
@@ -114,8 +132,7 @@ def _again(before: PlaceFailure | None, fresh: PlaceFailure, now: float) -> Plac
     if before.placement_id == fresh.placement_id:
         return before
     times = before.times + 1
-    pause_s = min(BARRED_FIRST_S * 2.0 ** min(times - 1, 16), BARRED_MAX_S)
-    return replace(fresh, times=times, until=now + pause_s)
+    return replace(fresh, times=times, until=now + pause_s(times))
 
 
 def _reason(seen: InstanceObservation) -> Reason:

@@ -5,7 +5,7 @@ and `core.advice`.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from aimindserve.core.advice import advise
 from aimindserve.core.device import MemoryParts
 from aimindserve.core.placement import Placement, Rank
 from aimindserve.core.reason import Reason
-from aimindserve.core.shape import DECLARED, DERIVED, ESTIMATED, MEASURED, ROUGH, Shape
+from aimindserve.core.shape import DECLARED, DERIVED, ESTIMATED, MEASURED, ROUGH, Shape, kind_of
 from aimindserve.kit.units import format_bytes
 from aimindserve.scheduler.base import Ask, Plan, Refusal, Snapshot, WorkerView
 from aimindserve.scheduler.changes import Change
@@ -47,6 +47,10 @@ class World:
     occupants: Sequence[Occupant]
 
 
+Expects = Callable[[Placement, str], Mapping[str, Any]]
+"""(placement, kind of its devices, or of its processor) -> what can be expected of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What was asked: `mine` for the deployment in question, the rest comes before it."""
@@ -55,6 +59,7 @@ class Asked:
     mine: Sequence[Ask]
     displaced: Sequence[str]
     before: Asks
+    expects: Expects
 
 
 def answer(
@@ -76,7 +81,7 @@ def answer(
         return {"verdict": "no", "reason": _reason(reason), **document}
     placed = [ask for ask in asked.mine if ask.instance in plan.placements]
     refused = [ask for ask in asked.mine if ask.instance in plan.refusals]
-    places = _Places(world)
+    places = _Places(world, asked.expects)
     placements = [places.place(ask, plan) for ask in placed]
     shape = _shape(asked.mine, plan, world.snapshot)
     document |= {
@@ -122,7 +127,8 @@ def change_document(change: Change) -> dict[str, Any]:
 class _Places:
     """Puts placements into words one after the other, so that each sees what the last one took."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, expects: Expects) -> None:
+        self._expects = expects
         self._workers = {worker.name: worker for worker in world.snapshot.workers}
         self._free: dict[str, int] = {}
         self._held: dict[str, Counter[str]] = {}
@@ -153,6 +159,7 @@ class _Places:
             ],
             "ram": [self._ram(rank) for rank in placement.ranks],
             "download": {"bytes": self._download(ask, placement)},
+            "expect": dict(self._expects(placement, self._kind(placement))),
         }
         for rank in placement.ranks:
             for claim in rank.claims:
@@ -160,6 +167,14 @@ class _Places:
             self._free[f"{rank.worker}:ram"] -= rank.ram.total
             self._hold(ask.instance, rank)
         return document
+
+    def _kind(self, placement: Placement) -> str:
+        claimed = {claim.device for rank in placement.ranks for claim in rank.claims}
+        if not claimed:
+            return self._workers[placement.worker].processor
+        homes = {rank.worker for rank in placement.ranks}
+        devices = (device for home in homes for device in self._workers[home].devices)
+        return kind_of([device.name for device in devices if device.id in claimed])
 
     def _download(self, ask: Ask, placement: Placement) -> int:
         homes = dict.fromkeys(rank.worker for rank in placement.ranks)

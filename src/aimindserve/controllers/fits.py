@@ -24,13 +24,15 @@ from aimindserve.controllers.asks import (
     price,
 )
 from aimindserve.controllers.crews import crews
-from aimindserve.controllers.fit_answer import Asked, World, answer, change_document
+from aimindserve.controllers.expect import expected
+from aimindserve.controllers.fit_answer import Asked, Expects, World, answer, change_document
 from aimindserve.controllers.inspections import Inspections
-from aimindserve.controllers.learned import Learned
+from aimindserve.controllers.learned import Learned, facts_digest, key_of
 from aimindserve.controllers.snapshot import Snapshots
 from aimindserve.controllers.variants import Variants
 from aimindserve.controllers.views import (
     Instance,
+    estimates,
     find_instance,
     find_model_file,
     instances,
@@ -43,6 +45,7 @@ from aimindserve.controllers.views import (
 from aimindserve.core.errors import ExistsError, InvalidError, NotFoundError
 from aimindserve.core.facts import ModelRef
 from aimindserve.core.ids import WorkerName, worker_of
+from aimindserve.core.placement import Placement
 from aimindserve.core.report import FileState
 from aimindserve.kit.clock import Clock
 from aimindserve.resources.deployment import DeploymentSpec
@@ -99,7 +102,7 @@ class Fits:
     def __init__(self, parts: FitParts) -> None:
         self._parts = parts
         self._store = parts.store
-        self._learned = Learned(parts.store)
+        self._learned = Learned(parts.store, parts.clock)
         self._variants = Variants(parts.store, parts.backends, self._learned)
 
     async def answer(
@@ -126,7 +129,8 @@ class Fits:
         changes: Sequence[Change] = ()
         if spec is not None and any(ask.instance in result.refusals for ask in question.mine):
             changes = await self._changes(spec, question, result)
-        made: dict[str, Any] = await beside(_answer, question, result, changes, explain)
+        expects = self._expects(spec, question)
+        made: dict[str, Any] = await beside(_answer, question, result, changes, explain, expects)
         for place in made.get("placements", ()):
             for gpu in place["gpus"]:
                 self._name_others(gpu)
@@ -172,6 +176,21 @@ class Fits:
             after=_after(question.seen, result),
         )
         return await self._parts.beside(smallest, left_out, variants, question.crews)
+
+    def _expects(self, spec: DeploymentSpec | None, question: _Question) -> Expects:
+        """What can be said of a placement of `spec` before it is there."""
+        priced = question.priced
+        facts = priced.facts if isinstance(priced, Priced) else None
+        if spec is None or facts is None or not isinstance(priced, Priced):
+            return lambda _placement, _kind: {}
+        backend = priced.backend
+        known = expected(estimates(self._store), facts_digest(facts), backend)
+
+        def of(placement: Placement, kind: str) -> dict[str, Any]:
+            key = key_of(facts, backend, spec, placement.shape, placement.parameters)
+            return known.of(key, kind)
+
+        return of
 
     def _name_others(self, gpu: dict[str, Any]) -> None:
         """Say how much of what instances do not hold is reserved, and how much is of strangers."""
@@ -303,8 +322,9 @@ def _answer(
     result: Plan,
     changes: Sequence[Change],
     explain: bool,
+    expects: Expects,
 ) -> dict[str, Any]:
-    asked = Asked(question.priced, question.mine, question.displaced, question.before)
+    asked = Asked(question.priced, question.mine, question.displaced, question.before, expects)
     return answer(World(question.seen, question.occupants), asked, result, changes, explain=explain)
 
 

@@ -19,8 +19,9 @@ from aimindserve.controllers.views import Estimate, Worker, estimates
 from aimindserve.core.facts import ModelFacts
 from aimindserve.core.secrecy import masked
 from aimindserve.core.shape import Shape
+from aimindserve.kit.clock import Clock
 from aimindserve.resources.deployment import DeploymentSpec
-from aimindserve.scheduler.estimates import learn
+from aimindserve.scheduler.estimates import Known, learn
 from aimindserve.store.base import Store
 
 
@@ -56,8 +57,9 @@ def key_of(
 class Learned:
     """Corrects shapes by what was measured."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
         self._listed: Sequence[Estimate] = ()
         self._index: Mapping[Key, Sequence[Estimate]] = {}
 
@@ -68,7 +70,11 @@ class Learned:
         if not estimates(self._store):
             return shape
         key = key_of(facts, backend, template, shape.label, shape.parameters)
-        return learn(shape, {each.spec.device: each.status.samples for each in self._found(key)})
+        known = {
+            each.spec.device: Known(each.status.samples, each.status.shortage)
+            for each in self._found(key)
+        }
+        return learn(shape, known, self._clock.now())
 
     def _found(self, key: Key) -> Sequence[Estimate]:
         listed = estimates(self._store)

@@ -74,7 +74,7 @@ class SchedulingController:
         """Names of instances planned together -> the question whose answer was no for all."""
         self._snapshots = parts.snapshots or Snapshots(parts.store, parts.leases)
         self._writer = Writer()
-        self._learned = Learned(parts.store)
+        self._learned = Learned(parts.store, parts.clock)
         self._short: dict[str, WorkerView] = {}
         """The workers as they were when somebody was refused last; empty when nobody waits."""
         self._wake: Callable[[str], None] = lambda _key: None

@@ -48,6 +48,35 @@ class Sample:
     """What the backend's formula alone claims in the same place; None when that is not known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """Runs that ran out of memory: what they claimed was too little, if nobody else took it."""
+
+    placement_id: str
+    """The last that did."""
+    time: float
+    """When, in seconds since the epoch."""
+    until: float
+    """Till then the next one claims more."""
+    times: int
+    """How often within a day."""
+    claims: Footprint
+    """What the next one claims at least; nothing where memory was not short."""
+    predicted: Footprint | None = None
+    """What the backend's formula alone claims in the same place; None when that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """An engine that answered at the first try."""
+
+    placement_id: str
+    time: float
+    """In seconds since the epoch."""
+    seconds: float
+    """From its placement till it answered, the model's files being there."""
+
+
 def accepted(samples: Sequence[Sample]) -> tuple[Sample, ...]:
     """`samples` without the odd ones: far above all others and confirmed by none. One that is far
     below does no harm: what counts is the highest."""

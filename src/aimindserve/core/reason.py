@@ -343,22 +343,25 @@ CATALOGUE: Mapping[str, ReasonText] = {
     "engine_oom_device": ReasonText(
         "The engine ran out of device memory on {device}.",
         "引擎耗尽了 {device} 的显存。",
-        "It is placed elsewhere, or smaller, if it can be; else use a shorter context or a smaller "
-        "quantisation.",
-        "若可行会换到其他设备或以更小的规模运行；否则请使用更短的上下文或更小的量化。",
+        "It is placed elsewhere, with more memory or smaller, if it can be; else use a shorter "
+        "context or a smaller quantisation.",
+        "若可行会换到其他设备、预留更多显存或以更小的规模运行；否则请使用更短的上下文或更小的量化。",
+        retryable=False,
     ),
     "oom_before": ReasonText(
-        "The same instance ran out of memory on {place} {count} times; it is not put there again "
-        "unchanged.",
-        "相同的实例在 {place} 上内存不足 {count} 次，不会原样再次放置到此处。",
+        "The same instance ran out of memory on {place} ({count} times so far); it is not put "
+        "there again unchanged.",
+        "相同的实例在 {place} 上内存不足（累计 {count} 次），不会原样再次放置到此处。",
         "Free some memory there, or use a shorter context, fewer slots or a smaller quantisation.",
         "释放该处内存，或使用更短的上下文、更少的并行槽或更小的量化。",
     ),
     "engine_oom": ReasonText(
         "{worker} ran out of memory and the system stopped the engine.",
         "{worker} 内存不足，系统终止了引擎。",
-        "Use a shorter context, fewer parallel slots or a smaller quantisation.",
-        "使用更短的上下文、更少的并行槽或更小的量化。",
+        "It is placed elsewhere, with more memory or smaller, if it can be; else use a shorter "
+        "context, fewer parallel slots or a smaller quantisation.",
+        "若可行会换到其他节点、预留更多内存或以更小的规模运行；否则请使用更短的上下文、更少的并行槽或更小的量化。",
+        retryable=False,
     ),
     "worker_lost": ReasonText(
         "{worker} has not reported since {since}.",

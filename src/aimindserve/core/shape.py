@@ -67,6 +67,17 @@ class Layers:
     remote_ram: MemoryParts = NO_MEMORY
     """What such a process takes of its host's memory."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether every cut is the same: all of it on one device."""
+        return self.devices_max == 1 and self.least >= len(self.device)
+
+    @property
+    def one_device_bytes(self) -> int:
+        """What a device takes that holds all of it."""
+        parts = (*self.device, self.overhead, self.overhead_last)
+        return sum(each.total for each in parts)
+
 
 @dataclass(frozen=True, slots=True)
 class OnKind:

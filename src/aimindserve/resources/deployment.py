@@ -6,7 +6,7 @@ from pydantic import Field, NonNegativeInt, field_validator, model_validator
 
 from aimindserve.core.errors import InvalidError
 from aimindserve.core.facts import Category, ModelRef, SourceName
-from aimindserve.core.failure import PlaceFailure
+from aimindserve.core.failure import Crashes, PlaceFailure
 from aimindserve.core.ids import is_device_id
 from aimindserve.core.reason import Class, Reason
 from aimindserve.resources._kind import Access, AnyResource, Kind, Part, environment
@@ -84,6 +84,8 @@ class DeploymentStatus(Part):
     """The most telling reason among the instances that are not ready."""
     failures: tuple[PlaceFailure, ...] = ()
     """Places where it ran out of memory."""
+    crashes: tuple[Crashes, ...] = ()
+    """How often its engines ended by themselves, where and why, the oldest first."""
 
 
 def phase(spec: DeploymentSpec, status: DeploymentStatus) -> tuple[str, Class]:

@@ -6,7 +6,7 @@ Deleting one forgets what was measured.
 
 from typing import Any
 
-from aimindserve.core.measurement import Footprint, Sample, accepted, peak
+from aimindserve.core.measurement import Footprint, Sample, Shortage, Start, accepted, peak
 from aimindserve.core.reason import Class
 from aimindserve.resources._kind import Access, AnyResource, Kind, Part
 
@@ -38,18 +38,25 @@ class EstimateStatus(Part):
     """Runs that were no good measurement."""
     rejection: str = ""
     """Why the last of them was not: `oom`, `foreign`."""
+    shortage: Shortage | None = None
+    """Of late it ran out of memory."""
+    starts: tuple[Start, ...] = ()
+    """How long the last ones took to start, the oldest first."""
 
 
-def phase(status: EstimateStatus) -> tuple[str, Class]:
-    """measured, or watched while nothing that has worked was measured."""
+def phase(status: EstimateStatus, now: float) -> tuple[str, Class]:
+    """measured; raised for a while after it ran out of memory; watched while nothing that has
+    worked was measured. `now`: seconds since the epoch."""
+    if status.shortage is not None and status.shortage.until > now:
+        return "raised", Class.ATTENTION
     if any(sample.worked for sample in accepted(status.samples)):
         return "measured", Class.OK
     return "watched", Class.WORKING
 
 
-def _derive(resource: AnyResource, _lookup: Any, _now: float) -> dict[str, Any]:
+def _derive(resource: AnyResource, _lookup: Any, now: float) -> dict[str, Any]:
     status: EstimateStatus = resource.status
-    word, visual = phase(status)
+    word, visual = phase(status, now)
     good = accepted(status.samples)
     highest = peak(good)
     measured = None if highest is None else highest.total

@@ -9,22 +9,53 @@ and do not lower it. Who takes a share of a device takes it whatever it needs: t
 Samples are of one kind of device, and so is what they correct. Pure.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from aimindserve.core.device import MemoryParts, Need
-from aimindserve.core.measurement import Footprint, Sample, accepted, peak
+from aimindserve.core.measurement import Footprint, Sample, Shortage, accepted, peak
 from aimindserve.core.placement import Placement
 from aimindserve.core.shape import DECLARED, DERIVED, MEASURED, Layers, OnKind, Shape
 from aimindserve.scheduler.packing.layers import Model
 
 SAMPLES_KEPT = 8
+SHORT_GROWTH = 1.2
+"""What ran out of memory is tried next with so much more; Kubernetes' vertical pod autoscaler does
+the same (`oom-bump-up-ratio`)."""
+SHORT_MAX = 2.0
+"""Never more than so many times the formula: beyond that it is somebody else's doing."""
 MARGINS = (0.03, 0.02, 0.01)
 """Above the highest of one, two, three or more samples."""
 MARGIN_MAX = 0.10
 STALE_S = 86_400.0
 NOISE_SHARE = 0.01
 """A run whose highest grows by less is not written down anew."""
+
+
+def run_out(
+    before: Shortage | None, fresh: Shortage, pause_s: Callable[[int], float]
+) -> Shortage | None:
+    """The shortage to remember once `fresh`, with what was claimed, came after `before`; None when
+    it is known. `pause_s`: for how long more is claimed, by how often that happened."""
+    if before is not None and before.placement_id == fresh.placement_id:
+        return None
+    times, claims = 1, _raised(fresh.claims, fresh.predicted)
+    if before is not None and fresh.time - before.time <= STALE_S:
+        times, claims = before.times + 1, claims.at_least(before.claims)
+    return replace(fresh, times=times, until=fresh.time + pause_s(times), claims=claims)
+
+
+def _raised(claims: Footprint, formula: Footprint | None) -> Footprint:
+    def more(claim: int, by_formula: int | None) -> int:
+        raised = int(claim * SHORT_GROWTH)
+        return raised if not by_formula else min(raised, max(int(by_formula * SHORT_MAX), claim))
+
+    if formula is None or len(formula.devices) != len(claims.devices):
+        return Footprint(more(claims.ram_bytes, None), tuple(more(e, None) for e in claims.devices))
+    pairs = zip(claims.devices, formula.devices, strict=True)
+    return Footprint(
+        more(claims.ram_bytes, formula.ram_bytes), tuple(more(*pair) for pair in pairs)
+    )
 
 
 def keep(samples: Sequence[Sample], fresh: Sample) -> tuple[Sample, ...]:
@@ -60,63 +91,76 @@ def _leaving(others: Sequence[Sample], fresh: Sample) -> Sample | None:
     return oldest if fresh.time - oldest.time > STALE_S else None
 
 
-def learn(shape: Shape, samples: Mapping[str, Sequence[Sample]]) -> Shape:
-    """The shape with what is known of it on each kind of device: `samples` by kind. Kinds of which
-    nothing was measured keep what was predicted."""
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of a shape on one kind of device."""
+
+    samples: Sequence[Sample] = ()
+    shortage: Shortage | None = None
+
+
+def learn(shape: Shape, known: Mapping[str, Known], now: float = 0.0) -> Shape:
+    """The shape with what is `known` of it, by kind of device, at `now` (seconds since the epoch).
+    Kinds of which nothing is known keep what was predicted."""
     kinds: list[OnKind] = []
-    for kind in sorted(samples):
-        found = correct(shape, samples[kind])
+    for kind in sorted(known):
+        found = correct(shape, known[kind].samples, known[kind].shortage, now)
         if found is not shape:
             kinds.append(OnKind(kind, found.ranks, found.layers, found.confidence))
     return replace(shape, kinds=tuple(kinds)) if kinds else shape
 
 
-def correct(shape: Shape, samples: Sequence[Sample]) -> Shape:
-    """The shape as `samples` of it, all of one kind of device, say. What a user declared stays, and
-    so does a shape without samples."""
-    good = accepted([sample for sample in samples if _is_of(shape, sample)])
-    if not good or shape.confidence == DECLARED:
+def correct(
+    shape: Shape, samples: Sequence[Sample], shortage: Shortage | None = None, now: float = 0.0
+) -> Shape:
+    """The shape as `samples` of it, all of one kind of device, say. For a while after a shortage it
+    claims more, and for a day nothing lowers it. What a user declared stays, and so does a shape of
+    which nothing is known."""
+    good = accepted([each for each in samples if _is_of(shape, each.taken)])
+    if shortage is not None and (
+        now - shortage.time > STALE_S or not _is_of(shape, shortage.claims)
+    ):
+        shortage = None
+    if (not good and shortage is None) or shape.confidence == DECLARED:
         return shape
-    if shape.layers is not None and not _is_whole(shape.layers):
-        return _cut(shape, shape.layers, good)
-    return _exact(shape, good)
+    if shape.layers is not None and not shape.layers.whole:
+        pairs = [(each.taken, each.claimed) for each in good if each.claimed is not None]
+        if shortage is not None and shortage.until > now and shortage.predicted is not None:
+            pairs.append((shortage.claims, shortage.predicted))
+        return _cut(shape, shape.layers, pairs)
+    return _exact(shape, good, shortage, now)
 
 
-def _is_of(shape: Shape, sample: Sample) -> bool:
-    """Whether the sample is of just this shape, as far as its devices tell."""
-    devices = len(sample.taken.devices)
+def _is_of(shape: Shape, footprint: Footprint) -> bool:
+    """Whether it is of just this shape, as far as its devices tell."""
+    devices = len(footprint.devices)
     if shape.layers is None:
         return devices == sum(len(rank.devices) for rank in shape.ranks)
-    return devices == 1 if _is_whole(shape.layers) else devices > 0
+    return devices == 1 if shape.layers.whole else devices > 0
 
 
-def _is_whole(layers: Layers) -> bool:
-    """Whether every cut is the same: all of it on one device."""
-    return layers.devices_max == 1 and layers.least >= len(layers.device)
-
-
-def _exact(shape: Shape, samples: Sequence[Sample]) -> Shape:
+def _exact(shape: Shape, samples: Sequence[Sample], shortage: Shortage | None, now: float) -> Shape:
     """A shape that is always put down the same way: what was taken is what it takes."""
+    formula = footprint(shape)
     highest = peak(samples)
-    if highest is None:
-        return shape
-    wanted = _with_margin(highest, samples)
-    worked = any(sample.worked for sample in samples)
-    predicted = footprint(shape)
-    if len(set(predicted.devices)) == 1:
+    wanted = formula if highest is None else _with_margin(highest, samples)
+    if len(set(formula.devices)) == 1:
         # Ranks that are alike stay alike, whichever of them took a little more this time.
         wanted = replace(wanted, devices=(max(wanted.devices),) * len(wanted.devices))
+    worked = shortage is None and any(sample.worked for sample in samples)
+    aim = wanted if worked else wanted.at_least(formula)
+    if shortage is not None and shortage.until > now:
+        aim = aim.at_least(shortage.claims)
     if shape.device_fraction:
         # It takes its share whatever it needs: what was measured says nothing about the need.
-        wanted = replace(wanted, devices=predicted.devices)
-    aim = wanted if worked else wanted.at_least(predicted)
-    if aim == predicted and not worked:
+        aim = replace(aim, devices=formula.devices)
+    if aim == formula and not worked:
         return shape
     confidence = MEASURED if worked else DERIVED
     if shape.device_fraction:
         confidence = shape.confidence
     if shape.layers is None:
-        return replace(shape, ranks=_ranks(shape, predicted, aim), confidence=confidence)
+        return replace(shape, ranks=_ranks(shape, formula, aim), confidence=confidence)
     (rank,) = shape.ranks
     return replace(
         shape,
@@ -206,11 +250,11 @@ def _resized(layers: Layers, total: int) -> Layers:
     return replace(layers, overhead=sized[0], overhead_last=sized[1], device=tuple(sized[2:]))
 
 
-def _cut(shape: Shape, layers: Layers, samples: Sequence[Sample]) -> Shape:
+def _cut(shape: Shape, layers: Layers, pairs: Sequence[tuple[Footprint, Footprint]]) -> Shape:
     """How much lies where is only known once it is cut, so a sample of one cut cannot size another,
     and what is known of all of them together is no measurement of any. If devices took more than
-    was claimed, everything on them gets as much more in proportion; the host as many bytes."""
-    pairs = [(each.taken, each.claimed) for each in samples if each.claimed is not None]
+    was claimed, everything on them gets as much more in proportion; the host as many bytes.
+    `pairs`: (taken, what the formula alone claims)."""
     shares = (
         taken / claimed - 1
         for each, by_formula in pairs

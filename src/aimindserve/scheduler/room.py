@@ -178,16 +178,22 @@ def _pool(kind: str, entries: list[tuple[Device, int]]) -> Pool:
 
 
 def failed_with(reason: Reason, shape: Shape, need_bytes: int) -> bool:
-    """Whether what ran out of memory there was this shape, or needed no more than it does:
-    `need_bytes` is the most it takes in such a place. A shape that is cut between layers is as
-    large as the cut makes it, so it counts as the same."""
+    """Whether what ran out of memory there was this shape with no less than it claims now, or
+    another that needed no more than it does: `need_bytes` is the most it takes in such a place. A
+    shape that is cut between layers is as large as the cut makes it, so it counts as the same."""
     failed = reason.params
-    same = shape.layers is not None or failed.get("shape") == shape.label
-    return same or need_bytes >= int(failed.get("failed_bytes", 0))
+    before = int(failed.get("failed_bytes", 0))
+    if shape.layers is not None and not shape.layers.whole:
+        return True
+    if failed.get("shape") == shape.label:
+        return need_bytes <= before
+    return need_bytes >= before
 
 
 def _failed(failures: Mapping[str, Reason], shape: Shape) -> frozenset[DeviceId]:
     need = max((parts.total for rank in shape.ranks for parts in rank.devices), default=0)
+    if shape.layers is not None:
+        need = shape.layers.one_device_bytes
     return frozenset(
         DeviceId(where)
         for where, reason in failures.items()

@@ -2,10 +2,11 @@
 
     at every commit     revisions grow by one · a placement is never changed · no device or RAM is
                         promised beyond what it has · nobody is given up who could be heard
+                        · nobody is put back unchanged where it ran out of memory
                         nor beside what others are reported to use
     every second        one living process per instance · no device used beyond its memory · nothing
                         unassigned runs on · who waits has a reason · routes lead to living engines
-                        · nobody stays where he ran out of memory twice
+                        · nobody stays where he ran out of memory
     at the end          what runs is what is wanted · nobody waits where there is room
 
 Truth is what the machines say (`FakeRuntime.living`), never what the server believes.
@@ -18,7 +19,7 @@ from typing import Any, cast
 
 import msgspec
 
-from aimindserve.controllers.failures import barred, is_unfit, next_try
+from aimindserve.controllers.failures import barred, is_unfit, next_try, template_hash
 from aimindserve.controllers.snapshot import GRAIN_BYTES
 from aimindserve.controllers.views import (
     deployments,
@@ -33,6 +34,7 @@ from aimindserve.core.device import Device
 from aimindserve.core.ids import DeviceId
 from aimindserve.core.reason import Reason
 from aimindserve.kit.units import parse_bytes
+from aimindserve.resources.deployment import DeploymentSpec
 from aimindserve.runtimes.base import Handle
 from aimindserve.sim.cluster import Cluster
 from aimindserve.sim.gateway import GatewayView
@@ -91,6 +93,8 @@ class Invariants:
         """Placement id -> what it holds, also after the instance is gone."""
         self._homes: dict[str, frozenset[str]] = {}
         """Placement id -> its workers."""
+        self._failures: dict[str, Sequence[Mapping[str, Any]]] = {}
+        """Deployment -> where it ran out of memory."""
         self._evicted: dict[str, float] = {}
         self._away: dict[str, float] = {}
         """Worker -> since when it cannot be heard, in truth."""
@@ -130,6 +134,9 @@ class Invariants:
             self._instance_changed(change)
         elif change.row.kind == "worker":
             self._worker_changed(change)
+        elif change.row.kind == "deployment":
+            status = msgspec.json.decode(change.row.status)
+            self._failures[change.row.name] = status.get("failures", ())
 
     def check(self) -> None:
         """Raise InvariantError for the first breach there is."""
@@ -287,9 +294,9 @@ class Invariants:
                 yield ("instance", each.name, "waits without a reason"), SILENT_S
 
     def _where_it_failed(self) -> Iterator[tuple[tuple[str, ...], float]]:
-        """Who has run out of memory where he is, twice, is not tried there for ever."""
+        """Who has run out of memory where he is, is not tried there once more."""
         for each in instances(self.cluster.store):
-            if is_unfit(each.status) and not each.spec.stopping:
+            if is_unfit(each.spec.template, each.status) and not each.spec.stopping:
                 yield ("instance", each.name, "stays where it ran out of memory"), SILENT_S
 
     def _note_reports(self) -> None:
@@ -333,6 +340,16 @@ class Invariants:
         self._homes[placement["id"]] = frozenset(rank["worker"] for rank in placement["ranks"])
         self._check_layers(row.name, placement)
         self._check_promises(held)
+        self._check_unchanged(cast("dict[str, Any]", msgspec.json.decode(row.spec)), placement)
+
+    def _check_unchanged(self, spec: Mapping[str, Any], placement: Mapping[str, Any]) -> None:
+        template = template_hash(DeploymentSpec.model_validate(spec["template"]))
+        now, held = self.cluster.clock.now(), _held(placement)
+        for each in self._failures.get(spec["deployment"], ()):
+            same = (each["template"], each["shape"]) == (template, placement["shape"])
+            place, need = each["place"], each["need_bytes"]
+            if same and each["until"] > now and 0 < held.get(place, 0) <= need:
+                self._breach(f"{spec['deployment']} is put back on {place}, unchanged")
 
     def _check_layers(self, name: str, placement: Mapping[str, Any]) -> None:
         """A model that is cut between layers is all on devices, unless its shape says in part."""
@@ -384,11 +401,15 @@ class Invariants:
         self._check_mass(now)
 
     def _check_mass(self, now: float) -> None:
-        """A third of the fleet that went away together long ago must not be torn down."""
+        """A third of the fleet that went away together long ago must not be torn down. Whoever the
+        server has heard again is not away any more."""
+        heard = {worker.name for worker in workers(self.cluster.store) if worker.status.ready}
         gone = sorted(
             at
             for name, at in self._away.items()
-            if now - at > KNOWN_AFTER_S and self._evicted.get(name, now) == now
+            if now - at > KNOWN_AFTER_S
+            and self._evicted.get(name, now) == now
+            and name not in heard
         )
         together = max(
             (sum(start <= at <= start + WINDOW_S / 2 for at in gone) for start in gone), default=0

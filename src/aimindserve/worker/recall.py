@@ -38,6 +38,8 @@ def recall(board: Board, state: AgentState, living: Sequence[Handle], at: Moment
                 restarts=kept.restarts + lost,
                 reason=Reason("engine_exited", status) if lost else None,
                 ooms=kept.ooms,
+                # Not again where it ran out of memory, whoever looks after it now.
+                given_up=kept.ooms > 0,
             ),
         )
 

@@ -7,6 +7,8 @@ import threading
 import pytest
 import yaml
 
+from aimindserve.core.failure import Crashes
+from aimindserve.core.reason import Reason
 from aimindserve.core.report import RunState
 from integration.cli.serving import PASSWORD, placement, refusal
 
@@ -207,6 +209,35 @@ def test_why_gives_reason_numbers_of_each_worker_and_a_fix(served, capsys, monke
     monkeypatch.setenv("LANG", "zh_CN.UTF-8")
     assert served.run("why", "m") == 0
     assert "空闲内存不足" in capsys.readouterr().out
+
+
+def test_what_ended_by_itself_is_told_also_when_the_instance_is_gone(served, capsys, monkeypatch):
+    deploy(served, "--name", "m")
+    oom = Reason("engine_oom_device", {"device": "gpu-01:cuda:0"})
+    crashes = (
+        Crashes("gpu-02", (), Reason("engine_exited", {"status": "exit code 3"}), 1, 0.0, 1.0),
+        Crashes("gpu-01", ("gpu-01:cuda:0",), oom, 3, 0.0, 2.0),
+    )
+
+    def remember(current):
+        return current.with_status(current.status.model_copy(update={"crashes": crashes}))
+
+    served.do(served.store.update("deployment", "m", remember))
+    served.add_instance("m", "m-aaaaa")
+    capsys.readouterr()
+    for words in (("describe", "m"), ("why", "m"), ("why", "m-aaaaa")):
+        assert served.run(*words) == 0
+        told = capsys.readouterr().out
+        newest, older = told.index("engine_oom_device"), told.index("engine_exited")
+        assert newest < older, words
+        assert "gpu-01:cuda:0" in told
+        assert "×3" in told
+        assert "gpu-02" in told
+    assert served.run("why", "m", "-o", "json") == 0
+    assert [each["times"] for each in json.loads(capsys.readouterr().out)["crashes"]] == [1, 3]
+    monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+    assert served.run("describe", "m") == 0
+    assert "异常退出" in capsys.readouterr().out
 
 
 def test_waiting_ends_when_it_is_ready_and_tells_each_stage(served, capsys):

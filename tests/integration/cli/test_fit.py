@@ -2,6 +2,12 @@
 
 import json
 
+from aimindserve.controllers.learned import facts_digest
+from aimindserve.core.measurement import Start
+from aimindserve.resources.estimate import EstimateSpec, EstimateStatus
+from aimindserve.sim.cluster import model_facts
+from aimindserve.store.base import Draft
+
 PATH = "/models/chat.gguf"
 FAKE = ("--backend", "fake", "-P", "ram=4GiB")
 
@@ -16,6 +22,24 @@ def test_it_says_what_one_instance_needs_where_it_goes_and_what_is_left(served, 
     assert "+4.0 GiB" in told
     assert "left" in told
     assert served.store.list("deployment") == ()
+
+
+def test_it_says_how_long_a_start_took_before(served, capsys, monkeypatch):
+    served.add_worker()
+    served.has_model(PATH)
+    assert served.run("fit", PATH, *FAKE, "-o", "json") == 0
+    assert json.loads(capsys.readouterr().out)["placements"][0]["expect"]["ready_s"] is None
+    spec = EstimateSpec(
+        model="m", digest=facts_digest(model_facts(0)), backend="fake", version="1", shape="other",
+        device="Epyc",
+    )  # fmt: skip
+    status = EstimateStatus(starts=(Start("p1", 0.0, 42.0), Start("p2", 0.0, 44.0)))
+    served.do(served.store.create(Draft("estimate", "m", spec, status)))
+    assert served.run("fit", PATH, *FAKE) == 0
+    assert "Ready in about 43 s" in capsys.readouterr().out
+    monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+    assert served.run("fit", PATH, *FAKE) == 0
+    assert "预计 43 s 后就绪" in capsys.readouterr().out
 
 
 def test_what_does_not_fit_ends_with_six_and_says_what_would_help(served, capsys):

@@ -3,6 +3,8 @@ is placed by it."""
 
 from dataclasses import replace
 
+import pytest
+
 from aimindserve.controllers import estimates as controller
 from aimindserve.controllers.constants import DEFAULTS
 from aimindserve.controllers.learned import facts_digest, key_of
@@ -143,6 +145,56 @@ def test_who_waits_is_placed_when_a_measurement_is_forgotten():
     in_world(test, constants=SLOW)
 
 
+def starts(world):
+    return [start.seconds for each in found(world) for start in each.status.starts]
+
+
+def test_how_long_a_start_took_is_remembered():
+    async def test(world):
+        await deployed(world)
+        await world.pass_(41.0)
+        await ready(world)
+        await world.pass_(100.0)
+        assert starts(world) == pytest.approx([41.1], abs=0.2)
+        await world.change("deployment", "a", replicas=2)
+        await world.pass_(20.0)
+        await ready(world)
+        assert starts(world) == pytest.approx([41.1, 20.1], abs=0.2)
+
+    in_world(test)
+
+
+def test_a_start_that_failed_at_first_or_was_not_seen_from_its_beginning_is_none():
+    async def test(world):
+        await deployed(world)
+        await world.run(state=RunState.STARTING)
+        [instance] = world.instances("a")
+        placement = instance.status.placement
+        failed = InstanceObservation(
+            placement.id, RunState.BACKOFF, 0.0, restarts=1, reason=Reason("engine_exited")
+        )
+        await world._observe("instance", instance.name, failed)
+        await world.pass_(1.0)
+        again = replace(failed, state=RunState.READY, reason=None, run=2)
+        await world._observe("instance", instance.name, again)
+        await world.pass_(controller.SETTLED_S + 1.0)
+        assert not starts(world)
+
+    in_world(test)
+
+
+def test_a_server_that_was_away_while_it_started_says_nothing():
+    async def test(world):
+        await deployed(world)
+        await world.run()
+        after = type(world)(backing=world.backing)
+        async with after.running():
+            await after.pass_(controller.SETTLED_S + 1.0)
+            assert not starts(after)
+
+    in_world(test)
+
+
 def test_what_one_cut_took_raises_another_and_is_not_called_measured():
     async def test(world):
         await world.add_worker("w", devices=1)
@@ -236,7 +288,8 @@ def test_what_cannot_be_told_from_others_memory_is_no_measurement():
     async def test(world):
         await deployed(world)
         await ready(world, told=False, others_gib=10.0)
-        assert not found(world)
+        [estimate] = found(world)
+        assert not estimate.status.samples
 
     in_world(test)
 

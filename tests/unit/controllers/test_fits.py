@@ -5,12 +5,16 @@ from dataclasses import replace
 import pytest
 
 from aimindserve.controllers.inspections import MODELS_MAX
+from aimindserve.controllers.learned import key_of
 from aimindserve.core.errors import InvalidError, UnavailableError
 from aimindserve.core.facts import ModelRef, SourceName
+from aimindserve.core.measurement import Start
 from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.kit.units import GIB
 from aimindserve.resources.deployment import DeploymentSpec
+from aimindserve.resources.estimate import EstimateSpec, EstimateStatus
 from aimindserve.scheduler.whatif import NewWorker, WhatIf
+from aimindserve.store.base import Draft
 from unit.controllers.world import FACTS, PATH, in_world
 from unit.formats.llama_facts import llama
 
@@ -58,6 +62,44 @@ def test_it_says_where_it_goes_before_anything_is_deployed_and_deploys_nothing()
         await world.look()
         (instance,) = world.instances()
         assert instance.status.placement.worker == place["worker"]
+
+    in_world(test)
+
+
+def expect(made):
+    return [each["expect"] for each in made["placements"]]
+
+
+def test_it_says_how_long_a_start_will_take_as_far_as_one_was_seen():
+    wish = spec("--vram=8GiB")
+
+    def seen(shape, device, *seconds, backend="fake", digest=None):
+        status = EstimateStatus(starts=tuple(Start(f"p{each}", 0.0, each) for each in seconds))
+        key = key_of(FACTS, "fake", wish, shape, ())
+        about = EstimateSpec(
+            model="m", digest=digest or key.digest, backend=backend, version=key.version,
+            shape=shape, parameters=key.parameters, device=device,
+        )  # fmt: skip
+        return Draft("estimate", f"e-{len(seconds)}-{shape[:1]}-{device.lower()}", about, status)
+
+    async def test(world):
+        await world.add_worker("w", devices=1)
+        await answered_while(world, world.fits.answer(wish))
+        nothing = {"ready_s": None, "tokens_s": None, "source": None, "starts": 0}
+        assert expect(await world.fits.answer(wish)) == [nothing]
+        for other in (
+            seen("1 device", "L40", 3.0),
+            seen("1 device", "H200", 4.0, 5.0, backend="vllm"),
+            seen("1 device", "H200", 6.0, 7.0, 8.0, digest="other"),
+        ):
+            await world.store.create(other)
+        assert expect(await world.fits.answer(wish)) == [nothing]
+        await world.store.create(seen("2 devices", "H200", *[50.0] * 4))
+        [told] = expect(await world.fits.answer(wish))
+        assert told == {"ready_s": 50.0, "tokens_s": None, "source": "similar", "starts": 4}
+        await world.store.create(seen("1 device", "H200", 10.0, 12.0, 90.0, 11.0, 13.0))
+        [told] = expect(await world.fits.answer(wish))
+        assert told == {"ready_s": 12.0, "tokens_s": None, "source": "same", "starts": 5}
 
     in_world(test)
 

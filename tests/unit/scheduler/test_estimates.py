@@ -9,17 +9,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimindserve.core.device import Device, MemoryParts, Need
-from aimindserve.core.measurement import Footprint, Sample, accepted, peak
+from aimindserve.core.measurement import Footprint, Sample, Shortage, accepted, peak
 from aimindserve.core.placement import Placement, Rank
 from aimindserve.core.shape import DECLARED, DERIVED, MEASURED, ROUGH, Layers, Shape
 from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
 from aimindserve.scheduler.estimates import (
     SAMPLES_KEPT,
+    SHORT_MAX,
+    STALE_S,
+    Known,
     correct,
     footprint,
     keep,
     learn,
     predicted,
+    run_out,
 )
 from aimindserve.scheduler.plan import plan
 
@@ -111,7 +115,7 @@ def test_an_engine_that_never_worked_raises_and_does_not_lower():
 
 
 def test_what_is_measured_on_one_kind_says_nothing_of_another():
-    made = learn(shape(), {"H200": [sample(devices=(4 * GIB,))], "L40": []})
+    made = learn(shape(), {"H200": Known([sample(devices=(4 * GIB,))]), "L40": Known()})
     assert [each.kind for each in made.kinds] == ["H200"]
     assert made.on("H200").confidence == MEASURED
     assert 4 * GIB <= footprint(made.on("H200")).devices[0] < 4.2 * GIB
@@ -222,6 +226,68 @@ def test_what_the_formula_claims_in_a_place_is_found_again(least):
         assert predicted(each, placement) == Footprint(rank.ram.total, claims)
     far = Placement("p", "s", (Rank("w"), Rank("v")))
     assert predicted(cut(devices_max=2), far) is None
+
+
+def short(*devices, ram=0, formula=(8 * GIB,), name="p1", time=0.0, before=None):
+    fresh = Shortage(
+        name, time, 0.0, 1, Footprint(ram, devices), Footprint(GIB, formula) if formula else None
+    )
+    return run_out(before, fresh, lambda times: 600.0 * times)
+
+
+def test_after_a_shortage_it_claims_more_for_a_while_and_nothing_lowers_it_for_a_day():
+    low = [sample(GIB, (4 * GIB,))]
+    found = short(8 * GIB)
+    assert (found.until, found.times) == (600.0, 1)
+    raised = correct(shape(), low, found, 599.0)
+    assert footprint(raised) == Footprint(int(GIB * 1.03), (int(9.6 * GIB),))
+    assert raised.confidence == DERIVED
+    assert footprint(correct(shape(), low, found, 601.0)).devices == (8 * GIB,)
+    later = correct(shape(), low, found, STALE_S + 1)
+    assert (later.confidence, later) == (MEASURED, correct(shape(), low))
+    assert correct(shape(), [], found, STALE_S + 1) == shape()
+
+
+def test_only_the_memory_that_was_short_is_raised():
+    assert footprint(correct(shape(), [], short(0, ram=GIB))).devices == (8 * GIB,)
+    assert footprint(correct(shape(), [], short(0, ram=GIB))).ram_bytes == int(1.2 * GIB)
+
+
+def test_one_shortage_counts_once_and_each_further_one_raises_what_was_claimed():
+    first = short(8 * GIB)
+    assert short(8 * GIB, before=first) is None
+    # Another that was placed before the claim was raised says no more than the first.
+    twin = short(8 * GIB, name="p2", before=first)
+    assert (twin.times, twin.claims) == (2, first.claims)
+    second = short(*first.claims.devices, name="p3", time=10.0, before=first)
+    assert second.claims.devices[0] == pytest.approx(1.44 * 8 * GIB, rel=0.001)
+    assert second.until == 10.0 + 1200.0
+    anew = short(8 * GIB, name="p4", time=STALE_S + 11.0, before=second)
+    assert (anew.times, anew.claims) == (1, first.claims)
+
+
+@given(st.integers(1, 80), st.integers(1, 30))
+def test_raising_ends_at_twice_the_formula_or_what_was_measured(claimed, times):
+    found, claim = None, claimed * GIB
+    for number in range(times):
+        found = short(claim, name=f"p{number}", before=found)
+        assert found.claims.devices[0] >= claim
+        claim = found.claims.devices[0]
+    assert claim <= max(SHORT_MAX * 8 * GIB, claimed * GIB)
+    assert short(claimed * GIB, formula=None).claims.devices == (int(claimed * GIB * 1.2),)
+
+
+def test_a_share_of_a_device_is_not_raised_and_a_cut_is_raised_in_proportion():
+    fraction = shape(device_fraction=0.9)
+    assert correct(fraction, [], short(72 * GIB)) == fraction
+    ram = correct(fraction, [], short(72 * GIB, ram=GIB))
+    assert (footprint(ram).devices, footprint(ram).ram_bytes) == ((8 * GIB,), int(1.2 * GIB))
+    partly = cut(devices_max=4)
+    made = correct(partly, [], short(5 * GIB, formula=(5 * GIB,)))
+    assert footprint(made).devices[0] == pytest.approx(1.2 * 11 * GIB, rel=0.01)
+    whole = correct(cut(least=10), [], short(11 * GIB, formula=(11 * GIB,)))
+    assert footprint(whole).devices[0] == pytest.approx(1.2 * 11 * GIB, rel=0.01)
+    assert correct(shape(devices=(GIB, GIB)), [], short(8 * GIB)).kinds == ()
 
 
 def test_many_instances_of_one_kind_do_not_write_for_ever():

@@ -1,6 +1,6 @@
 import pytest
 
-from aimindserve.core.reason import Reason
+from aimindserve.core.reason import OUT_OF_MEMORY, Reason
 from aimindserve.worker.decide import Start
 from aimindserve.worker.life import (
     LOOP_FAILURES,
@@ -39,6 +39,13 @@ def failures(count, *, every_s, jitter=MIDDLE, failure=ENDED):
 def test_pauses_double_up_to_a_minute():
     _, waits = failures(8, every_s=100)
     assert waits == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60])
+
+
+@pytest.mark.parametrize("code", sorted(OUT_OF_MEMORY))
+def test_who_ran_out_of_memory_is_not_started_there_again(code):
+    course, waits = failures(1, every_s=1, failure=Failure(Reason(code, {"worker": "w"})))
+    assert (course.given_up, course.ooms, course.next_start, waits) == (True, 1, None, [])
+    assert course.reason.code == code
 
 
 def test_jitter_varies_a_pause_by_a_fifth():

@@ -61,8 +61,7 @@ class Model:
         self.overhead = layers.overhead.total
         self.overhead_last = layers.overhead_last.total
         self.full = layers.least >= self.count
-        self.one_device = self._ends[-1] + self.overhead + self.overhead_last
-        """What a device needs to hold all of it."""
+        self.one_device = layers.one_device_bytes
 
     @property
     def smallest(self) -> int:
