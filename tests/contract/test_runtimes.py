@@ -3,7 +3,9 @@
 import ast
 import asyncio
 import contextlib
+import json
 import os
+import re
 import signal
 import sys
 import time
@@ -21,6 +23,8 @@ from aimindserve.runtimes.base import Exited, Running, RunPlace
 from aimindserve.runtimes.fake import Script
 
 LINES = "import sys, time; print('hello', flush=True); time.sleep(600)"
+XDG = [f"XDG_{name}" for name in ("CACHE_HOME", "CONFIG_HOME", "DATA_HOME", "STATE_HOME")]
+XDG.append("XDG_RUNTIME_DIR")
 STUBBORN = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -198,12 +202,132 @@ def test_the_environment_is_nothing_but_what_is_named(real, place, program, tmp_
         handle = await runtime.start(program(source, env=(("A", "1"),)), place)
         await ended(runtime, handle)
         names, leads = log_of(place).splitlines()[:2]
-        allowed = {"PATH", "HOME", "LANG", "A", "AIMS_TEST_ROOT", "AIMS_RUN_TOKEN", "AIMS_MARK"}
-        assert set(ast.literal_eval(names)) - {"LC_CTYPE"} == allowed
+        places = {"HOME", "TMPDIR", "TMP", "TEMP", *XDG}
+        allowed = {"PATH", "LANG", "A", "AIMS_TEST_ROOT", "AIMS_RUN_TOKEN", "AIMS_MARK", *places}
+        assert set(ast.literal_eval(names)) - {"LC_CTYPE", "PYTHONUSERBASE"} == allowed
         assert leads == "True"
         await runtime.stop(handle, 1.0)
 
     asyncio.run(main())
+
+
+INHERITED = {
+    "LD_LIBRARY_PATH": "/opt/vendor/lib",
+    "CUDA_HOME": "/opt/cuda",
+    "CUDA_VISIBLE_DEVICES": "7",
+    "GPUSTACK_TOKEN": "join",
+    "AWS_SECRET_ACCESS_KEY": "x",
+    "HF_TOKEN": "x",
+    "LD_PRELOAD": "x",
+    "HOME": "/root",
+    "XDG_CACHE_HOME": "/root/.cache",
+    "TMPDIR": "/tmp",
+    "PATH": os.environ["PATH"],
+}
+
+
+def test_of_the_agents_environment_only_the_allow_list_is_passed_on(tmp_path, place, program):
+    source = "import os, json; print(json.dumps(dict(os.environ)))"
+
+    async def main():
+        runtime = runtimes()["process"](tmp_path / "root", SystemClock(), INHERITED)
+        home = tmp_path / "home"
+        handle = await runtime.start(program(source), replace(place, home_dir=str(home)))
+        await ended(runtime, handle)
+        seen = json.loads(log_of(place).splitlines()[0])
+        kept = {name: seen.get(name) for name in INHERITED}
+        assert kept == {
+            **dict.fromkeys(INHERITED),
+            **{n: INHERITED[n] for n in ("LD_LIBRARY_PATH", "CUDA_HOME", "PATH")},
+            "HOME": str(home),
+            "XDG_CACHE_HOME": str(home / ".cache"),
+            "TMPDIR": seen["TMP"],
+        }
+        assert len(seen["TMPDIR"]) < 70
+        await runtime.stop(handle, 1.0)
+
+    asyncio.run(main())
+    kill_marked(tmp_path)
+
+
+PLACES = """
+import os, pathlib, tempfile
+for name in ('HOME', 'XDG_CACHE_HOME', 'TMPDIR'):
+    place = pathlib.Path(os.environ[name])
+    place.mkdir(parents=True, exist_ok=True)
+    (place / 'mine').write_text('x')
+    (place / 'folder').mkdir(exist_ok=True)
+assert tempfile.gettempdir() == os.environ['TMPDIR']
+print('written', os.environ['TMPDIR'], flush=True)
+import time; time.sleep(600)
+"""
+
+
+def test_what_it_writes_is_private_and_its_temporary_files_go_with_it(
+    real, place, program, tmp_path
+):
+    async def main():
+        runtime = real()
+        home = tmp_path / "runs" / "home"
+        await runtime.start(program(PLACES), replace(place, home_dir=str(home)))
+        await until(lambda: "written" in log_of(place))
+        scratch = Path(log_of(place).split()[1])
+        for folder in (home, scratch):
+            assert folder.stat().st_mode & 0o777 == 0o700
+            assert (folder / "mine").stat().st_mode & 0o777 == 0o600
+            assert (folder / "folder").stat().st_mode & 0o777 == 0o700
+        # Another agent ends it: what this one knew is not needed.
+        other = real()
+        (found,) = await other.recover()
+        await other.stop(found, 1.0)
+        assert not scratch.exists()
+        assert (home / ".cache" / "mine").exists(), "the next run of the instance finds it again"
+
+    asyncio.run(main())
+
+
+def test_temporary_files_of_a_process_that_died_alone_go_with_the_next_agent(
+    real, place, program, tmp_path
+):
+    async def main():
+        handle = await real().start(program(PLACES), place)
+        await until(lambda: "written" in log_of(place))
+        scratch = Path(log_of(place).split()[1])
+        os.kill(handle.pid, signal.SIGKILL)
+        os.waitpid(handle.pid, 0)
+        assert list(await real().recover()) == []
+        assert not scratch.exists()
+
+    asyncio.run(main())
+
+
+linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux offers it")
+
+
+@linux_only
+def test_neither_it_nor_its_children_can_gain_privileges_or_leave_a_core(real, place, program):
+    """As the kernel tells it, of the engine and of what it starts."""
+    source = """
+import subprocess, sys
+status = 'import re; t = open("/proc/self/status").read() + open("/proc/self/limits").read(); '
+status += 'print(*re.findall(r"NoNewPrivs:.(.)|Umask:.(....)|Max core file size +(\\S+ +\\S+)", t))'
+subprocess.run([sys.executable, '-c', status])
+print('told', flush=True)
+"""
+
+    async def main():
+        runtime = real()
+        handle = await runtime.start(program(source), place)
+        await ended(runtime, handle)
+        said = log_of(place)
+        assert "'1'" in said, said
+        assert "'0077'" in said, said
+        assert re.search(r"'0 +0'", said), said
+        await runtime.stop(handle, 1.0)
+
+    asyncio.run(main())
+    own = Path("/proc/self/status").read_text()
+    assert "NoNewPrivs:\t0" in own, "the agent itself keeps what it has"
 
 
 def test_standard_input_is_empty_and_the_log_is_private(real, place, program):

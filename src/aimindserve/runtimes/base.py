@@ -58,6 +58,8 @@ class RunPlace:
     run_dir: str
     log_path: str
     secret: str
+    home_dir: str = ""
+    """Where it may keep things from one run to the next; empty: nowhere but in `run_dir`."""
 
 
 class Runtime(Protocol):

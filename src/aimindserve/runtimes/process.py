@@ -4,14 +4,15 @@ ended with everything that descends from them.
     start ── record (token) ── process with AIMS_RUN_TOKEN, AIMS_MARK ── record (pid, start time)
     agent dies here, there, anywhere ──▶ recover(): records + every process that carries our mark
 
-The engine writes to its log file itself, so its output does not depend on the agent. It inherits
-nothing but a fixed path, a home and a language.
+The engine writes to its log file itself, so its output does not depend on the agent. What it is
+given and denied is `_confine`'s.
 """
 
 import asyncio
 import errno
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,7 @@ from aimindserve.core.launch import LaunchSpec
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.kit.secrets import new_secret
-from aimindserve.runtimes import _tree
+from aimindserve.runtimes import _confine, _tree
 from aimindserve.runtimes._birth import Birth, lives, see, send, started_epoch
 from aimindserve.runtimes._record import Record, Records
 from aimindserve.runtimes.base import Exited, Handle, Running, RunPlace
@@ -35,8 +36,6 @@ log = get_logger("runtime")
 MEASURE_S = 10.0
 POLL_S = 0.02
 KILL_LIMIT_S = 10.0
-INHERITED = ("PATH", "HOME", "LANG", "TMPDIR", "TZ", "SYSTEMROOT", "PATHEXT", "COMSPEC")
-"""The last three are needed by every program on Windows."""
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 R = TypeVar("R")
@@ -51,8 +50,9 @@ class ProcessRuntime:
         self, root: Path, clock: Clock, inherited: Mapping[str, str] | None = None
     ) -> None:
         """`root`: the agent's own directory; its path marks our processes. `inherited`: from which
-        the allow-list above is taken; a plain environment when not given."""
+        `_confine`'s allow-list is taken; a plain environment when not given."""
         self._clock = clock
+        self._root = root
         self._records = Records(root / "processes")
         self._mark = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]
         self._inherited = dict(inherited) if inherited is not None else _plain()
@@ -131,10 +131,12 @@ class ProcessRuntime:
         try:
             self._records.put(Record(handle))
             self._write_files(spec, place)
+            self._scratch(handle.token).mkdir(mode=0o700, parents=True)
             pid = self._spawn(spec, place, handle)
         except OSError as error:
-            self._records.drop(handle.token)
+            self._drop(handle.token)
             raise _not_started(error, spec) from error
+        _confine.limit(pid)
         seen = see(pid)
         birth = seen.birth if seen is not None else Birth(pid, 0, "")
         born = replace(handle, pid=pid, started_at=started_epoch(pid, handle.started_at))
@@ -145,7 +147,8 @@ class ProcessRuntime:
 
     def _write_files(self, spec: LaunchSpec, place: RunPlace) -> None:
         run_dir = Path(place.run_dir)
-        run_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for folder in (run_dir, _home(place)):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name, text in spec.files:
             if Path(name).name != name or name in {"", ".", ".."}:
                 raise UnavailableError(f"{name!r} is not a plain file name")
@@ -160,17 +163,22 @@ class ProcessRuntime:
         # the new end instead of leaving a hole.
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC
         output = os.open(log_path, flags, 0o600)
-        try:
-            process = subprocess.Popen(  # noqa: S603 - argv comes from a backend, never from a shell
+
+        def popen() -> "subprocess.Popen[bytes]":
+            return subprocess.Popen(  # noqa: S603 - argv comes from a backend, never from a shell
                 list(spec.argv),
-                env=self._environment(spec, handle),
+                env=self._environment(spec, place, handle),
                 cwd=spec.cwd or place.run_dir,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 close_fds=True,
+                umask=_confine.UMASK if os.name == "posix" else -1,
             )
+
+        try:
+            process = _confine.confined(popen)
         except (ValueError, IndexError) as error:
             raise UnavailableError(f"the command cannot be run: {error}") from error
         finally:
@@ -180,8 +188,9 @@ class ProcessRuntime:
         process.returncode = 0
         return process.pid
 
-    def _environment(self, spec: LaunchSpec, handle: Handle) -> Mapping[str, str]:
-        environment = {n: self._inherited[n] for n in INHERITED if n in self._inherited}
+    def _environment(self, spec: LaunchSpec, place: RunPlace, handle: Handle) -> Mapping[str, str]:
+        scratch = self._scratch(handle.token)
+        environment = _confine.environment(self._inherited, _home(place), scratch)
         environment.update(spec.env)
         environment[_tree.TOKEN] = handle.token
         environment[_tree.MARK] = self._mark
@@ -195,7 +204,7 @@ class ProcessRuntime:
             mine = alive.pop(token, ())
             found = self._revive(record, mine)
             if found is None:
-                self._records.drop(token)
+                self._drop(token)
             else:
                 handles.append(found)
         handles.extend(_stray(token, births[0]) for token, births in alive.items())
@@ -250,8 +259,16 @@ class ProcessRuntime:
             known |= tree.births
         return _tree.find(self._birth_of(handle), known, handle.token)
 
-    def _forget(self, token: str) -> None:
+    def _scratch(self, token: str) -> Path:
+        return _confine.scratch_dir(self._root, token)
+
+    def _drop(self, token: str) -> None:
+        """Nothing of it lives: what is kept of it on disk may go."""
+        shutil.rmtree(self._scratch(token), ignore_errors=True)
         self._records.drop(token)
+
+    def _forget(self, token: str) -> None:
+        self._drop(token)
         self._children.discard(token)
         for kept in (self._exits, self._births, self._trees, self._measured):
             kept.pop(token, None)
@@ -314,13 +331,13 @@ def _stray(token: str, birth: Birth) -> Handle:
     )
 
 
+def _home(place: RunPlace) -> Path:
+    return Path(place.home_dir or place.run_dir)
+
+
 def _plain() -> Mapping[str, str]:
     own_programs = str(Path(sys.executable).parent)
-    return {
-        "PATH": f"{own_programs}{os.pathsep}{SYSTEM_PATH}",
-        "HOME": str(Path.home()),
-        "LANG": "C.UTF-8",
-    }
+    return {"PATH": f"{own_programs}{os.pathsep}{SYSTEM_PATH}", "LANG": "C.UTF-8"}
 
 
 def _kill_signal() -> signal.Signals:

@@ -4,6 +4,7 @@ Usual documentation pages load their code from a public network, which this serv
 have and its security policy does not allow.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from html import escape
@@ -18,6 +19,7 @@ from aimindserve.server.operations import Audience, Operation
 from aimindserve.server.web import html, page
 
 Document = Mapping[str, Any]
+_CODE = re.compile("`([^`]+)`")
 METHODS = ("get", "post", "put", "patch", "delete")
 
 
@@ -75,7 +77,7 @@ def render(document: Document) -> str:
     menu = " · ".join(f'<a href="#{_anchor(tag)}">{escape(tag)}</a>' for tag in tags)
     parts = [
         f"<h1>{escape(document['info']['title'])} API</h1>",
-        *(f"<p>{escape(each)}</p>" for each in document["info"]["description"].split("\n\n")),
+        *(f"<p>{_prose(each)}</p>" for each in document["info"]["description"].split("\n\n")),
         f'<p>{menu} · <a href="#schemas">schemas</a> · '
         '<a href="/openapi.json">openapi.json</a></p>',
     ]
@@ -100,7 +102,7 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
     return (
         f'<section><p><span class="method">{method.upper()}</span> <code>{escape(path)}</code><br>'
         f"{escape(operation.get('summary', ''))}</p>"
-        f'<p class="dim">{escape(operation.get("description", ""))}</p>'
+        f'<p class="dim">{_prose(operation.get("description", ""))}</p>'
         + _table(rows)
         + (f"<p>Body: {sent}</p>" if sent else "")
         + f"<p>Answers: {' · '.join(answers)}</p></section>"
@@ -117,7 +119,7 @@ def _schema(name: str, schema: Mapping[str, Any]) -> str:
     values = ", ".join(escape(str(each)) for each in schema.get("enum", ()))
     return (
         f'<section id="{_anchor(name)}"><p><b>{escape(name)}</b><br>'
-        f'<span class="dim">{escape(schema.get("description", ""))}</span></p>'
+        f'<span class="dim">{_prose(schema.get("description", ""))}</span></p>'
         + (f"<p>One of: {values}</p>" if values else "")
         + _table(rows)
         + "</section>"
@@ -126,7 +128,7 @@ def _schema(name: str, schema: Mapping[str, Any]) -> str:
 
 def _table(rows: Iterable[tuple[str, str, str]]) -> str:
     cells = "".join(
-        f"<tr><td><code>{name}</code></td><td>{kind}</td><td>{escape(text)}</td></tr>"
+        f"<tr><td><code>{name}</code></td><td>{kind}</td><td>{_prose(text)}</td></tr>"
         for name, kind, text in rows
     )
     return f"<table>{cells}</table>" if cells else ""
@@ -152,6 +154,11 @@ def _type(schema: Mapping[str, Any]) -> str:
         return f"<code>{escape(str(schema['const']))}</code>"
     kind: str | list[str] = schema.get("type", "any")
     return escape(kind if isinstance(kind, str) else ", ".join(kind))
+
+
+def _prose(text: str) -> str:
+    """Sentences in which words between backticks are code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
 
 
 def _anchor(text: str) -> str:

@@ -33,7 +33,8 @@ body { max-width: 46rem; margin: 3rem auto; padding: 0 1.2rem }
 h1 { font-size: 1.6rem } h2 { font-size: 1.15rem; margin-top: 2rem }
 code, pre { font: 0.92em ui-monospace, monospace }
 pre { padding: .7rem 1rem; border: 1px solid #8886; border-radius: .4rem; overflow-x: auto }
-table { border-collapse: collapse; width: 100% }
+table { border-collapse: collapse; display: block; overflow-x: auto }
+p code { overflow-wrap: anywhere }
 td, th { text-align: left; vertical-align: top; padding: .25rem .8rem .25rem 0 }
 .method { font-weight: 600; white-space: nowrap } .dim { opacity: .7 }
 section { border-top: 1px solid #8884; padding: .4rem 0 }
@@ -56,8 +57,8 @@ file <code>initial_admin_password</code> in the server's data directory.</p>
 </main>
 <main lang="zh-CN">
 <h1>aiMindServe 正在运行</h1>
-<p>本服务器提供管理 API 与兼容 OpenAI 的 API。当前构建不含 Web 控制台，
-所有操作都可以通过命令行完成。</p>
+<p>本服务器提供管理 API 与兼容 OpenAI 的
+API。当前构建不含 Web 控制台，所有操作都可以通过命令行完成。</p>
 <h2>登录</h2>
 <pre>aimindserve login --server http://本机地址
 aimindserve ls</pre>

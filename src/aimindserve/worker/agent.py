@@ -209,8 +209,11 @@ class Agent:
             actions = decide(self._desired, observed, now)
         for action in actions:
             self.board.mark(action)
-            if not isinstance(action, Forget):
-                self._tasks.spawn(self._do(action), name=f"worker.{type(action).__name__.lower()}")
+            name = f"worker.{type(action).__name__.lower()}"
+            if isinstance(action, Forget):
+                self._tasks.spawn(self._edges.logs.forget(action.instance), name=name)
+            else:
+                self._tasks.spawn(self._do(action), name=name)
         self._teller.look(self._desired)
         due = next_time(self._desired, self.board.snapshot(), now)
         return IDLE_S if due is None else min(IDLE_S, due - now)

@@ -114,8 +114,16 @@ class Logs(Protocol):
         """Rotate logs that have grown, drop those of old runs. `living`: (instance, run)."""
         ...
 
+    def home(self, instance: str) -> str:
+        """The directory in which an instance's engine may keep things from one run to the next."""
+        ...
+
     def drop_run(self, instance: str, run: int) -> None:
         """Remove the private directory of a run that is over."""
+        ...
+
+    async def forget(self, instance: str) -> None:
+        """Remove every private directory of an instance that is not wanted here any more."""
         ...
 
     def runs(self, instance: str) -> Sequence[int]:

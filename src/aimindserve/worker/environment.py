@@ -29,6 +29,7 @@ _DENIED_PREFIXES = (
     "DYLD_",
     "PYTHON",
     "AIMS_",
+    "XDG_",
     "GPUSTACK_",
     "MALLOC_",
     "PERL",

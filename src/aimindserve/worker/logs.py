@@ -8,11 +8,14 @@ the price for output that survives the agent. While no agent runs nobody cuts.
 
     <log_dir>/serve/<instance>/<run>.log   <run>.log.1   <run>.log.2
     <root>/runs/<instance>/<run>/          private directory of the run: configuration, secrets
+    <root>/runs/<instance>/home/           what its engine keeps from run to run: compiled code
 """
 
 import asyncio
+import contextlib
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -31,6 +34,7 @@ INSTANCES_KEPT = 64
 END_BYTES = 64 * 1024
 HEAD_BYTES = 1024 * 1024
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+_GONE = ".gone-"
 _RUN_FILE = re.compile(r"^(\d{1,9})\.log(?:\.\d)?$")
 
 
@@ -68,11 +72,26 @@ class RunLogs:
         """Rotate logs that have grown, drop those of old runs and of instances long gone."""
         await asyncio.to_thread(self._tidy, living)
 
+    def home(self, instance: str) -> str:
+        """The directory in which an instance's engine may keep things from one run to the next."""
+        if not is_name(instance):
+            raise InvalidError(f"{instance!r} is not the name of an instance.")
+        return str(self._runs / instance / "home")
+
     def drop_run(self, instance: str, run: int) -> None:
         """Remove the private directory of a run that is over."""
         if is_name(instance):
             shutil.rmtree(self._runs / instance / str(run), ignore_errors=True)
             self._remove_if_empty(self._runs / instance)
+
+    async def forget(self, instance: str) -> None:
+        """Remove every private directory of an instance that is not wanted here any more."""
+        if not is_name(instance):
+            return
+        # Out of the way at once, so that this cannot hit a next life of the same name.
+        with contextlib.suppress(OSError):
+            (self._runs / instance).rename(self._runs / f"{_GONE}{secrets.token_hex(4)}")
+        await asyncio.to_thread(self._drop_gone)
 
     def runs(self, instance: str) -> Sequence[int]:
         """Runs of which there is a log, oldest first."""
@@ -98,6 +117,11 @@ class RunLogs:
         for run, path in files:
             if run not in kept:
                 path.unlink(missing_ok=True)
+
+    def _drop_gone(self) -> None:
+        for folder in _folders(self._runs):
+            if folder.name.startswith(_GONE):
+                shutil.rmtree(folder, ignore_errors=True)
 
     @staticmethod
     def _remove_if_empty(folder: Path) -> None:

@@ -106,6 +106,7 @@ class Performer:
             run_dir=run_dir,
             log_path=log_path,
             secret=new_secret(),
+            home_dir=self._edges.logs.home(wanted.instance),
         )
 
     def _file(self, wanted: Assignment) -> FileObservation:

@@ -160,7 +160,13 @@ class NoLogs:
     async def tidy(self, living: Sequence[tuple[str, int]]) -> None:
         """There is nothing to tidy."""
 
+    def home(self, instance: str) -> str:
+        return f"/simulated/{instance}/home"
+
     def drop_run(self, instance: str, run: int) -> None:
+        """There is nothing to drop."""
+
+    async def forget(self, instance: str) -> None:
         """There is nothing to drop."""
 
     def runs(self, instance: str) -> Sequence[int]:  # noqa: ARG002 - protocol

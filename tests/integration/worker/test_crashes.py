@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+from pathlib import Path
 
 import httpx
 import pytest
@@ -83,7 +84,14 @@ def test_what_is_not_wanted_any_more_is_stopped_by_the_next_agent(agent, model):
             await plane.until(lambda: plane.seen("dep-b") and not plane.seen("dep-a"))
             (engine,) = agent.until_engines(1)
             assert engine.pid == kept.pid
+            worker = agent.root / "data" / "worker"
+            # What an instance keeps goes with it; what the other one keeps stays.
+            await plane.until(lambda: [p.name for p in (worker / "runs").iterdir()] == ["dep-b"])
+            scratch = Path(engine.environ()["TMPDIR"])
+            assert scratch.is_dir()
+            assert "NoNewPrivs:\t1" in Path(f"/proc/{engine.pid}/status").read_text()
             agent.end()
+            assert not scratch.exists()
 
     asyncio.run(main())
 

@@ -1,5 +1,6 @@
 import asyncio
 import os
+from pathlib import Path
 
 import pytest
 
@@ -14,8 +15,6 @@ def logs(tmp_path):
 
 
 def write(logs, instance, run, text):
-    from pathlib import Path
-
     path = Path(logs.place(instance, run)[1])
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -30,8 +29,26 @@ def read(path, **wish):
 def test_a_name_never_becomes_a_path(logs, name):
     with pytest.raises(InvalidError):
         logs.place(name, 1)
+    with pytest.raises(InvalidError):
+        logs.home(name)
     assert logs.runs(name) == []
     logs.drop_run(name, 1)
+    asyncio.run(logs.forget(name))
+
+
+def test_what_an_instance_keeps_stays_from_run_to_run_and_goes_with_it(logs, tmp_path):
+    home, run_dir = Path(logs.home("i-1")), Path(logs.place("i-1", 1)[0])
+    for folder in (home, run_dir):
+        folder.mkdir(parents=True)
+        (folder / "file").write_text("x")
+    logs.drop_run("i-1", 1)
+    assert (home / "file").exists()
+    assert not run_dir.exists()
+    log = write(logs, "i-1", 1, "why it ended")
+    asyncio.run(logs.forget("i-1"))
+    assert list((tmp_path / "runs").iterdir()) == []
+    assert log.exists(), "logs outlive their instance for a while"
+    asyncio.run(logs.forget("i-1"))
 
 
 def test_the_engine_writes_on_at_the_new_beginning(tmp_path):
