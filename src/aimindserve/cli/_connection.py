@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from aimindserve.cli._words import words
 from aimindserve.client.errors import UnreachableError
 from aimindserve.core.errors import AimsError, InvalidError
 
@@ -66,8 +67,10 @@ def read() -> Logins:
         return Logins()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InvalidError(
-            f"The saved sign-ins in {path()} cannot be read: {error}.",
-            hint="Remove that file and sign in again with: aimindserve login",
+            words(
+                "The saved sign-ins in {path} cannot be read: {error}.", path=path(), error=error
+            ),
+            hint=words("Remove that file and sign in again with: aimindserve login"),
         ) from error
 
 
@@ -81,7 +84,9 @@ def write(logins: Logins) -> None:
             path(), json.dumps({"current": logins.current, "servers": servers}, indent=2) + "\n"
         )
     except OSError as error:
-        raise InvalidError(f"The sign-in cannot be kept in {path()}: {error.strerror}.") from error
+        raise InvalidError(
+            words("The sign-in cannot be kept in {path}: {why}.", path=path(), why=error.strerror)
+        ) from error
 
 
 def connect(server: str | None, api_key: str | None) -> "Client":
@@ -114,7 +119,8 @@ def local_server() -> str:
         meant = [each for each in meant if _is_ours(each.url)] or meant
     if len(meant) > 1:
         raise InvalidError(
-            "Several servers run on this machine.",
+            words("Several servers run on this machine."),
+            hint=words("Name one with --server URL or GPUSTACK_SERVER_URL."),
             params={"servers": [f"{each.url}  ({each.data_dir})" for each in meant]},
         )
     if meant:
@@ -123,7 +129,13 @@ def local_server() -> str:
     usual = [*([told] if told else []), *(_local(port) for port in LOCAL_PORTS)]
     found = next((url for url in usual if _is_ours(url)), None)
     if found is None:
-        raise UnreachableError("No server is running on this machine.", params={"here": True})
+        raise UnreachableError(
+            words("No server is running on this machine."),
+            hint=words(
+                "Start one with: aimindserve start, or name one with --server URL or "
+                "GPUSTACK_SERVER_URL."
+            ),
+        )
     return found
 
 

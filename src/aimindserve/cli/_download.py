@@ -4,6 +4,7 @@ import sys
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 
+from aimindserve.cli._invocation import Invocation
 from aimindserve.kit.units import format_bytes
 
 Progress = Callable[[int, int], Awaitable[None]]
@@ -11,17 +12,17 @@ QUARTER = 25
 
 
 @contextmanager
-def downloading(name: str, tell: Callable[[str], None]) -> Generator[Progress]:
+def downloading(here: Invocation, name: str, tell: Callable[[str], None]) -> Generator[Progress]:
     """A function to tell (bytes so far, bytes in all) to."""
     if sys.stderr.isatty():
-        with _bar(name) as progress:
+        with _bar(here.text("fetching", name=name)) as progress:
             yield progress
     else:
-        yield _lines(name, tell)
+        yield _lines(here, name, tell)
 
 
 @contextmanager
-def _bar(name: str) -> Generator[Progress]:
+def _bar(title: str) -> Generator[Progress]:
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -40,7 +41,7 @@ def _bar(name: str) -> Generator[Progress]:
         TimeRemainingColumn(),
     )
     with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(f"fetching {name}", total=None)
+        task = bar.add_task(title, total=None)
 
         async def progress(done: int, total: int) -> None:
             bar.update(task, completed=done, total=total or None)
@@ -48,7 +49,7 @@ def _bar(name: str) -> Generator[Progress]:
         yield progress
 
 
-def _lines(name: str, tell: Callable[[str], None]) -> Progress:
+def _lines(here: Invocation, name: str, tell: Callable[[str], None]) -> Progress:
     told = -1
 
     async def progress(done: int, total: int) -> None:
@@ -58,6 +59,6 @@ def _lines(name: str, tell: Callable[[str], None]) -> Progress:
         if quarter > told and not (told < 0 and total and done == total):
             told = quarter
             size = format_bytes(total) if total else "?"
-            tell(f"fetching {name}: {format_bytes(done)} of {size}")
+            tell(here.text("fetching_line", name=name, done=format_bytes(done), size=size))
 
     return progress

@@ -4,6 +4,8 @@ import re
 
 import click
 
+from aimindserve.cli._words import words
+
 _FORM = re.compile(r"^(\d+(?:\.\d+)?)\s*(s|m|min|h|d)?$")
 _SECONDS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -12,7 +14,9 @@ def duration(text: str) -> float:
     """Seconds; the `type` of a click option. Raises BadParameter."""
     found = _FORM.match(str(text).strip().lower())
     if found is None:
-        raise click.BadParameter(f"{text!r} is no duration; write for example 90s, 10m or 2h.")
+        raise click.BadParameter(
+            words("{text!r} is no duration; write for example 90s, 10m or 2h.", text=text)
+        )
     return float(found.group(1)) * _SECONDS[found.group(2) or "s"]
 
 
@@ -29,6 +33,9 @@ def moment(text: str) -> float:
         found = datetime.fromisoformat(text.strip().replace("Z", "+00:00"))
     except ValueError as error:
         raise click.BadParameter(
-            f"{text!r} is no time; write for example 10m, 2026-11-20 or 2026-11-20T08:00:00Z."
+            words(
+                "{text!r} is no time; write for example 10m, 2026-11-20 or 2026-11-20T08:00:00Z.",
+                text=text,
+            )
         ) from error
     return (found if found.tzinfo else found.replace(tzinfo=timezone.utc)).timestamp()

@@ -9,7 +9,7 @@ With `-o json` the same as a problem document. Standard output stays empty.
 
 import json
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +18,7 @@ import click
 
 from aimindserve.cli import _failure
 from aimindserve.cli._text import reason_text, say
+from aimindserve.cli._words import english, words
 from aimindserve.client.errors import (
     CannotScheduleError,
     TargetFailedError,
@@ -41,6 +42,13 @@ _CODES: tuple[tuple[type[AimsError], int], ...] = (
     (WaitTimeoutError, _failure.TIMED_OUT),
     (TargetFailedError, _failure.TARGET_FAILED),
 )
+
+
+_CLIENT: Mapping[type[AimsError], tuple[str, Set[str]]] = {
+    UnreachableError: ("unreachable", {"server", "detail"}),
+    WaitTimeoutError: ("wait_timed_out", {"name", "time", "ready", "wanted"}),
+}
+"""Errors of the client library, which speaks English alone: (key of their text, what is in it)."""
 
 
 def exit_code(error: AimsError) -> int:
@@ -82,12 +90,15 @@ def _defect(error: Exception) -> InternalError:
     from aimindserve.kit.secrets import write_private
 
     text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
-    hint = f"The details are in {report}; please report them. --debug shows them here."
+    hint = words(
+        "The details are in {report}; please report them. --debug shows them here.", report=report
+    )
     try:
         write_private(report, mask_text(text))
     except OSError:
-        hint = "Run it again with --debug to see the details, and please report them."
-    return InternalError(f"This program has a defect: {type(error).__name__}: {error}", hint=hint)
+        hint = words("Run it again with --debug to see the details, and please report them.")
+    what = f"{type(error).__name__}: {error}"
+    return InternalError(words("This program has a defect: {what}", what=what), hint=hint)
 
 
 def as_problem(error: AimsError) -> str:
@@ -96,6 +107,9 @@ def as_problem(error: AimsError) -> str:
     request_id = str(params.pop("request_id", ""))
     document = problem(error, request_id=request_id)
     document["code"] = code_of(error)
+    document["detail"] = english(error.message)
+    if error.hint:
+        document["hint"] = english(error.hint)
     if params:
         document["params"] = params
     else:
@@ -110,13 +124,13 @@ def as_text(error: AimsError, language: str) -> str:
     if isinstance(error, WaitError) and reason:
         message, hint = reason_text(reason, language)
         code = str(reason.get("code") or code)
+    key = _CLIENT.get(type(error))
+    if key is not None and language == "zh" and key[1] <= error.params.keys():
+        message = say(language, key[0], **error.params)
+        hint = say(language, f"{key[0]}_hint", **error.params)
     if isinstance(error, UnauthenticatedError):
         hint = f"{hint}\n{say(language, 'sign_in_hint')}".strip()
-    if error.params.get("here"):
-        message, hint = say(language, "server_here"), say(language, "server_here_hint")
-    if error.params.get("servers"):
-        message = say(language, "servers_here")
-        hint = "\n".join([*error.params["servers"], say(language, "servers_here_hint")])
+    hint = "\n".join([*error.params.get("servers", ()), hint])
     lines = [f"✗ {message} ({code})"]
     lines += [f"  {line}" for line in hint.splitlines()]
     why = [line for line in error.params.get("why", ()) if not line.endswith(f": {message}")]

@@ -4,6 +4,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from aimindserve.cli._invocation import Invocation
+from aimindserve.cli._words import words
 from aimindserve.client.objects import AnyObject, Deployment, Instance
 from aimindserve.core.errors import AimsError, NotFoundError
 
@@ -50,9 +51,10 @@ def missing(here: Invocation, kind: str, name: str, names: list[str]) -> NotFoun
         hint = here.text("did_you_mean", name=near[0])
     else:
         hint = here.text("see_all", command=f"aimindserve {_LISTS.get(kind, 'get ' + kind)}")
-    words = kind.replace("-", " ")
     return NotFoundError(
-        f"There is no {words} called {name!r}.", hint=hint, params={"kind": kind, "name": name}
+        words("There is no {kind} called {name!r}.", kind=here.text(f"kind_{kind}"), name=name),
+        hint=hint,
+        params={"kind": kind, "name": name},
     )
 
 

@@ -69,9 +69,10 @@ def changes(here: Invocation, found: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _need(here: Invocation, need: Mapping[str, Any], confidence: str) -> list[str]:
-    rows = [[part, format_bytes(need[part])] for part in PARTS if need.get(part)]
-    between = f"{format_bytes(need['low'])} – {format_bytes(need['high'])}, {confidence}"
-    rows.append(["total", f"{format_bytes(need['total'])}  ({between})"])
+    rows = [[here.term(part), format_bytes(need[part])] for part in PARTS if need.get(part)]
+    known = here.term(confidence)
+    between = f"{format_bytes(need['low'])} – {format_bytes(need['high'])}, {known}"
+    rows.append([here.term("total"), f"{format_bytes(need['total'])}  ({between})"])
     return [f"{here.text('fit_needs')}:", *(f"  {line}" for line in aligned(rows).splitlines())]
 
 
@@ -90,7 +91,7 @@ def _place(here: Invocation, place: Mapping[str, Any]) -> list[str]:
     rows += [
         [
             f"{ram['worker']}:ram",
-            "RAM",
+            here.term("RAM"),
             _bar(ram["total"], ram["total"] - ram["free_after"] - ram["add"], ram["add"]),
             f"+{format_bytes(ram['add'])}",
             here.text("fit_left", size=format_bytes(max(ram["free_after"], 0))),

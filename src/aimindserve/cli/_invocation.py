@@ -19,7 +19,9 @@ from typing_extensions import override
 
 from aimindserve.cli import _connection
 from aimindserve.cli._errors import told
+from aimindserve.cli._terms import term
 from aimindserve.cli._text import language, say, variable
+from aimindserve.cli._words import no_such_command
 
 if TYPE_CHECKING:
     from aimindserve.client.sync import Client
@@ -64,6 +66,10 @@ class Invocation:
     def text(self, key: str, **params: object) -> str:
         """A text of the catalogue in the user's language."""
         return say(self.language, key, **params)
+
+    def term(self, word: str) -> str:
+        """A word of a table or page in the user's language."""
+        return term(word, self.language)
 
     def note(self, key: str, **params: object) -> None:
         """Say something on standard error, unless asked to be quiet."""
@@ -115,8 +121,7 @@ class ListByDefault(click.Group):
         """As click does, with the nearest name for a word that is no command."""
         if args and args[0] not in self.commands:
             near = get_close_matches(args[0], self.commands, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            ctx.fail(f"No such command '{args[0]}'.{hint}")
+            ctx.fail(no_such_command(args[0], near))
         return super().resolve_command(ctx, args)
 
 

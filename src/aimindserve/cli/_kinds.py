@@ -2,6 +2,7 @@
 
 from difflib import get_close_matches
 
+from aimindserve.cli._words import words
 from aimindserve.client.objects import KINDS
 from aimindserve.core.errors import InvalidError
 
@@ -19,6 +20,8 @@ def kind_of(text: str) -> str:
     known = [kind.plural for kind in KINDS.values()]
     near = get_close_matches(word, known, n=1)
     raise InvalidError(
-        f"There is no kind called {text!r}.",
-        hint=f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}.",
+        words("There is no kind called {text!r}.", text=text),
+        hint=words("Did you mean {name}?", name=near[0])
+        if near
+        else words("There are: {names}.", names=", ".join(known)),
     )

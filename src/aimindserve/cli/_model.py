@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aimindserve.cli._words import words
 from aimindserve.core.errors import InvalidError
 
 _HUBS = {
@@ -52,8 +53,8 @@ def meant(text: str, here: Path) -> Meant:
     if scheme == "ollama":
         return Meant({"source": "ollama", "name": rest}, suggested(rest.replace("/", "-")))
     raise InvalidError(
-        f"{scheme!r} is no model source.",
-        hint="Write a path to a GGUF file, or hf:REPO, ms:REPO, ollama:NAME.",
+        words("{scheme!r} is no model source.", scheme=scheme),
+        hint=words("Write the path of a model file, as the workers have it."),
     )
 
 
@@ -75,21 +76,23 @@ def _local(text: str, here: Path) -> Meant:
     exists = (here / path).exists()
     if not looks_like_path and not exists:
         raise InvalidError(
-            f"There is no file {text!r} here, and it names no model source.",
-            hint="Write a path to a GGUF file, or hf:REPO, ms:REPO, ollama:NAME.",
+            words("There is no file {text!r} here, and it names no model source.", text=text),
+            hint=words("Write the path of a model file, as the workers have it."),
         )
     absolute = text if _is_absolute_anywhere(text) and not exists else str((here / path).resolve())
     return Meant({"source": "local", "path": absolute}, suggested(_last(absolute)))
 
 
 def _hub(source: str, text: str) -> Meant:
-    words = text.strip("/").split("/")
-    if len(words) < 2:
-        raise InvalidError(f"{text!r} is no repository.", hint="Write it as OWNER/NAME.")
-    repo, file = "/".join(words[:2]), "/".join(words[2:])
+    pieces = text.strip("/").split("/")
+    if len(pieces) < 2:
+        raise InvalidError(
+            words("{text!r} is no repository.", text=text), hint=words("Write it as OWNER/NAME.")
+        )
+    repo, file = "/".join(pieces[:2]), "/".join(pieces[2:])
     ref = {"source": source, "repo": repo, **({"file": file} if file else {})}
     literal = file and not any(sign in file for sign in "*?[")
-    return Meant(ref, suggested(_last(file) if literal else words[1]))
+    return Meant(ref, suggested(_last(file) if literal else pieces[1]))
 
 
 def _is_absolute_anywhere(text: str) -> bool:

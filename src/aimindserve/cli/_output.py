@@ -11,8 +11,10 @@ from typing import Any
 
 import click
 
-from aimindserve.cli._columns import COLUMNS, Column, at
+from aimindserve.cli._columns import COLUMNS, PHASE, Column, at, expiry
 from aimindserve.cli._invocation import Invocation
+from aimindserve.cli._terms import TERMS
+from aimindserve.cli._words import words
 from aimindserve.client.objects import AnyObject, Document
 from aimindserve.core.errors import InvalidError
 
@@ -113,13 +115,24 @@ def table(
 ) -> str:
     """Columns two spaces apart; nothing is cut or wrapped."""
     moment = now()
-    rows = [[one.header for one in columns]] if header else []
-    rows += [[one.write(at(each, one.path), moment) for one in columns] for each in documents]
+    rows = [[here.term(one.header) for one in columns]] if header else []
+    rows += [[_written(here, one, each, moment) for one in columns] for each in documents]
     shown: list[Document | None] = [None, *documents] if header else list(documents)
     if here.colour:
         for row, document in zip(rows, shown, strict=True):
             _paint(here, columns, row, document)
     return aligned(rows)
+
+
+def _written(here: Invocation, column: Column, document: Document, moment: float) -> str:
+    """A cell for people; what the document says is not translated, what stands for it is."""
+    value = at(document, column.path)
+    told = column.write(value, moment)
+    if column.write is expiry and told.startswith("in "):
+        return here.text("expires_in", time=told.removeprefix("in "))
+    if isinstance(value, bool) or column.write is expiry or column.path == PHASE.path:
+        return here.term(told)
+    return told
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -138,7 +151,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def phase_text(here: Invocation, document: Document) -> str:
     """The phase of an object; on a terminal with its class's icon and colour."""
-    word = str(at(document, "status.phase") or "")
+    word = here.term(str(at(document, "status.phase") or ""))
     visual = str(at(document, "status.class") or "")
     if not here.colour or visual not in _ICONS:
         return word
@@ -209,12 +222,17 @@ def _width(text: str) -> int:
 def _path(kind: str, field: str) -> str:
     """The dotted path a user means by a column's header or by the path itself."""
     wanted = field.upper().replace("_", " ")
-    found = next((one.path for one in COLUMNS[kind] if one.header == wanted), None)
+    heads = {head: one.path for one in COLUMNS[kind] for head in (one.header, TERMS[one.header])}
+    found = heads.get(wanted)
     if found is None and "." not in field:
         headers = ", ".join(one.header for one in COLUMNS[kind])
         raise InvalidError(
-            f"{field!r} is no column of this list; there are: {headers}.",
-            hint="A path into the object works too, for example spec.replicas",
+            words(
+                "{field!r} is no column of this list; there are: {headers}.",
+                field=field,
+                headers=headers,
+            ),
+            hint=words("A path into the object works too, for example spec.replicas"),
         )
     return found or field
 
@@ -225,7 +243,10 @@ def _test(kind: str, text: str) -> Callable[[Document], bool]:
         if found:
             break
     else:
-        raise InvalidError(f"--filter {text!r} has no =, != or ~.", hint="For example: phase=ready")
+        raise InvalidError(
+            words("--filter {text!r} has no =, != or ~.", text=text),
+            hint=words("For example: phase=ready"),
+        )
     path = _path(kind, field.strip())
     want = wanted.strip().lower()
 

@@ -25,17 +25,24 @@ class Section:
     lines: list[str] = field(default_factory=list[str])
 
 
-def rendered(sections: Sequence[Section]) -> str:
-    """Sections with a blank line between; those that hold nothing are left out."""
+def rendered(here: Invocation, sections: Sequence[Section]) -> str:
+    """Sections with a blank line between; those that hold nothing are left out. Titles and labels
+    are printed in the user's language; a name or number behind the word stays."""
     shown: list[str] = []
     for section in sections:
-        rows = [(f"{label}:", value) for label, value in section.rows]
+        rows = [(f"{_translated(here, label)}:", value) for label, value in section.rows]
         body = [*aligned(rows).splitlines(), *section.lines]
         if body and section.title:
-            body = [section.title, *(f"  {line}" for line in body)]
+            body = [_translated(here, section.title), *(f"  {line}" for line in body)]
         if body:
             shown.append("\n".join(body))
     return "\n\n".join(shown)
+
+
+def _translated(here: Invocation, label: str) -> str:
+    head, space, rest = label.partition(" ")
+    whole = here.term(label)
+    return whole if whole != label or not space else f"{here.term(head)} {rest}"
 
 
 def deployment_page(
@@ -51,7 +58,7 @@ def deployment_page(
     head = Section(rows=_head(here, deployment))
     head.rows += [
         ("Model", whole_model(spec["model"], 0)),
-        ("Ready", f"{at(document, 'status.ready_replicas') or 0} of {spec['replicas']}"),
+        ("Ready", _ready(here, document)),
         ("Backend", _with_version(spec)),
         ("Description", spec.get("description") or ""),
         ("Parameters", " ".join(spec.get("backend_parameters") or ())),
@@ -65,7 +72,7 @@ def deployment_page(
     head.lines = reason_lines(here, at(document, "status.reason"))
     running = [_instance_section(here, instance) for instance in instances]
     crashed = crash_section(here, document)
-    return [head, _facts(files), *running, crashed, _file_section(here, files)]
+    return [head, _facts(here, files), *running, crashed, _file_section(here, files)]
 
 
 def instance_page(here: Invocation, instance: AnyObject) -> list[Section]:
@@ -94,14 +101,14 @@ def worker_page(here: Invocation, worker: AnyObject) -> list[Section]:
             "Processors",
             f"{machine.get('cpu_count')} × {machine.get('cpu_name')}" if machine else "",
         ),
-        ("RAM", _of(usage.get("ram_available_bytes"), machine.get("ram_bytes"))),
+        ("RAM", _of(here, usage.get("ram_available_bytes"), machine.get("ram_bytes"))),
         ("Swap", size(machine.get("swap_bytes"), 0)),
         ("Devices", devices(machine.get("devices"), 0)),
         ("Labels", labels(worker.labels, 0)),
     ]
     head.rows = [row for row in head.rows if row[1].strip() not in ("", MISSING)]
     head.lines = reason_lines(here, at(document, "status.reason"))
-    return [head, _device_section(machine, usage)]
+    return [head, _device_section(here, machine, usage)]
 
 
 def event_section(here: Invocation, events: Sequence[EventEntry]) -> Section:
@@ -146,10 +153,15 @@ def reason_lines(here: Invocation, reason: Any) -> list[str]:
     return [*lines, f"  {here.text('fix')}: {fix}"] if fix else lines
 
 
-def memory(parts: Mapping[str, Any]) -> str:
+def _ready(here: Invocation, document: Mapping[str, Any]) -> str:
+    ready = at(document, "status.ready_replicas") or 0
+    return here.text("of_all", some=ready, all=at(document, "spec.replicas"))
+
+
+def memory(here: Invocation, parts: Mapping[str, Any]) -> str:
     """`1.2 GiB (weights 1.0 GiB, kv cache 200 MiB)`."""
     found = [(name.replace("_", " "), int(parts.get(name) or 0)) for name in _PARTS]
-    told = ", ".join(f"{name} {format_bytes(count)}" for name, count in found if count)
+    told = ", ".join(f"{here.term(name)} {format_bytes(count)}" for name, count in found if count)
     total = sum(count for _, count in found)
     return f"{format_bytes(total)} ({told})" if told else MISSING
 
@@ -171,14 +183,14 @@ def _instance_section(here: Invocation, instance: AnyObject) -> Section:
     placement: Mapping[str, Any] = at(document, "status.placement") or {}
     if placement:
         section.rows.append(("Shape", str(placement.get("shape"))))
-        section.rows += _ranks(placement)
+        section.rows += _ranks(here, placement)
     if observed:
-        section.rows.append(("Run", f"{observed.get('run')} ({observed.get('restarts')} restarts)"))
+        run, count = observed.get("run"), observed.get("restarts")
+        section.rows.append(("Run", here.text("run_restarts", run=run, count=count)))
         if observed.get("pid"):
-            where = f"{observed['pid']}, port {observed.get('port')}"
-            section.rows.append(
-                ("Process", where + (", adopted" if observed.get("adopted") else ""))
-            )
+            key = "process_adopted" if observed.get("adopted") else "process_port"
+            where = here.text(key, pid=observed["pid"], port=observed.get("port"))
+            section.rows.append(("Process", where))
         if observed.get("ended"):
             section.rows.append(("Run before", reason_text(observed["ended"], here.language)[0]))
     section.lines = reason_lines(
@@ -187,23 +199,23 @@ def _instance_section(here: Invocation, instance: AnyObject) -> Section:
     return section
 
 
-def _ranks(placement: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _ranks(here: Invocation, placement: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Worker, memory by part and device of each process."""
     rows: list[tuple[str, str]] = []
     ranks: Sequence[Mapping[str, Any]] = placement.get("ranks") or ()
     for place, rank in enumerate(ranks):
         suffix = f" {place}" if len(ranks) > 1 else ""
         rows.append((f"Worker{suffix}", str(rank.get("worker"))))
-        if memory(rank.get("ram") or {}) != MISSING:
-            rows.append((f"RAM{suffix}", memory(rank.get("ram") or {})))
+        if memory(here, rank.get("ram") or {}) != MISSING:
+            rows.append((f"RAM{suffix}", memory(here, rank.get("ram") or {})))
         rows += [
-            (str(claim.get("device")), memory(claim.get("parts") or {}))
+            (str(claim.get("device")), memory(here, claim.get("parts") or {}))
             for claim in rank.get("claims") or ()
         ]
     return rows
 
 
-def _facts(files: Sequence[AnyObject]) -> Section:
+def _facts(here: Invocation, files: Sequence[AnyObject]) -> Section:
     """What the model's file says of itself."""
     found = [at(one.document, "status.observed.facts") for one in files]
     facts: Mapping[str, Any] | None = next((each for each in found if each), None)
@@ -213,20 +225,27 @@ def _facts(files: Sequence[AnyObject]) -> Section:
     rows = [
         ("Name", str(facts.get("name") or "")),
         ("Format", f"{facts.get('format')}, {facts.get('architecture')}"),
-        ("Parameters", _counted(count)),
+        ("Parameters", _counted(here, count)),
         ("Quantization", str(facts.get("quantization") or "")),
         ("Size", size(facts.get("size_bytes"), 0)),
-        ("Context", f"{facts.get('context_length')} tokens" if facts.get("context_length") else ""),
+        ("Context", _tokens(here, facts.get("context_length"))),
         ("Layers", str(facts.get("layer_count") or "")),
-        ("Chat template", text(facts.get("chat_template"), 0)),
+        ("Chat template", here.term(text(facts.get("chat_template"), 0))),
     ]
     return Section("Model file", [row for row in rows if row[1]])
 
 
-def _counted(parameters: int) -> str:
+def _tokens(here: Invocation, count: Any) -> str:
+    return here.text("tokens", count=count) if count else ""
+
+
+def _counted(here: Invocation, parameters: int) -> str:
     """`135 million`, `8.03 billion`."""
     if not parameters:
         return ""
+    if here.language == "zh":
+        # Chinese counts in ten thousands and hundred millions.
+        return f"{parameters / 1e8:.3g} 亿" if parameters >= 1e8 else f"{parameters / 1e4:.0f} 万"
     if parameters < 1e9:
         return f"{parameters / 1e6:.0f} million"
     return f"{parameters / 1e9:.2f} billion"
@@ -243,13 +262,16 @@ def _file_section(here: Invocation, files: Sequence[AnyObject]) -> Section:
     return Section("On workers", rows) if rows else Section()
 
 
-def _device_section(machine: Mapping[str, Any], usage: Mapping[str, Any]) -> Section:
+def _device_section(
+    here: Invocation, machine: Mapping[str, Any], usage: Mapping[str, Any]
+) -> Section:
     used = {each["id"]: each for each in usage.get("devices") or ()}
     rows: list[tuple[str, str]] = []
     for device in machine.get("devices") or ():
         taken = used.get(device["id"], {}).get("memory_used_bytes")
         free = None if taken is None else int(device["memory_bytes"]) - int(taken)
-        rows.append((str(device["id"]), f"{device['name']}, {_of(free, device['memory_bytes'])}"))
+        left = _of(here, free, device["memory_bytes"])
+        rows.append((str(device["id"]), f"{device['name']}, {left}"))
     return Section("Devices", rows)
 
 
@@ -257,9 +279,10 @@ def _with_version(spec: Mapping[str, Any]) -> str:
     return " ".join(str(spec[key]) for key in ("backend", "backend_version") if spec.get(key))
 
 
-def _of(free: Any, total: Any) -> str:
+def _of(here: Invocation, free: Any, total: Any) -> str:
     if not total:
         return ""
     if free is None:
         return format_bytes(int(total))
-    return f"{format_bytes(int(free))} free of {format_bytes(int(total))}"
+    sizes = {"free": format_bytes(int(free)), "total": format_bytes(int(total))}
+    return here.text("free_of", **sizes)

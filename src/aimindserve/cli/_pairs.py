@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from aimindserve.cli._words import words
 from aimindserve.core.errors import InvalidError
 
 
@@ -11,6 +12,8 @@ def pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or not name.strip():
-            raise InvalidError(f"{option} {text!r} is not NAME=VALUE.")
+            raise InvalidError(
+                words("{option} {text!r} is not NAME=VALUE.", option=option, text=text)
+            )
         found[name.strip()] = value
     return found

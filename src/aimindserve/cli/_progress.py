@@ -55,8 +55,8 @@ class PlainLines:
 
 def told(here: Invocation, stage: Stage) -> str:
     """`qwen-1a2b3  loading on gpu-01`, with the reason if there is one."""
-    where = f" on {stage.worker}" if stage.worker else ""
-    line = f"{stage.instance}  {stage.phase}{where}"
+    key, phase = ("progress_at" if stage.worker else "progress"), here.term(stage.phase)
+    line = here.text(key, instance=stage.instance, phase=phase, worker=stage.worker)
     if stage.reason is not None and stage.phase != "ready":
         line += f": {reason_text(stage.reason, here.language)[0]}"
     return line
@@ -91,7 +91,7 @@ def _lines(here: Invocation, progress: Progress, spinners: "dict[str, Spinner]")
     rows: list[RenderableType] = []
     for stage in progress.stages:
         text = Text().append(f"{stage.instance}  ", style="bold")
-        text.append_text(_track(stage.phase))
+        text.append_text(_track(here, stage.phase))
         if stage.worker:
             text.append(f"  {stage.worker}", style="dim")
         if stage.reason is not None and stage.phase != "ready":
@@ -105,15 +105,16 @@ def _lines(here: Invocation, progress: Progress, spinners: "dict[str, Spinner]")
     return Group(*rows)
 
 
-def _track(phase: str) -> "Text":
+def _track(here: Invocation, phase: str) -> "Text":
     """The stages as a list with ticks: what is behind, what is now, what is still to come."""
     from rich.text import Text
 
     if phase not in STAGES:
-        return Text(phase, style="red" if phase in {"failed", "lost"} else "yellow")
+        return Text(here.term(phase), style="red" if phase in {"failed", "lost"} else "yellow")
     now = STAGES.index(phase)
     text = Text()
     for place, word in enumerate(STAGES[: now + 1]):
         style = "bold" if place == now else "dim"
-        text.append(word if place == now else f"{word} ✓ ", style=style)
+        told = here.term(word)
+        text.append(told if place == now else f"{told} ✓ ", style=style)
     return text

@@ -1,6 +1,7 @@
 """What client commands say to people, in English and 简体中文: one catalogue.
 
-Field names, headers, codes and JSON are never translated. Reasons come from the catalogue of
+Field names, codes and JSON are never translated. Single words are in `_terms`, sentences of errors
+in `_words`, help in `_help_zh`. Reasons come from the catalogue of
 `core.reason`; a reason of a newer server, which this program does not know, keeps its own sentence.
 """
 
@@ -124,6 +125,37 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "Stopped following. See them again with: {command}",
         "已停止跟踪。再次查看：{command}",
     ),
+    "of_all": ("{some} of {all}", "{all} 个中的 {some} 个"),
+    "free_of": ("{free} free of {total}", "空闲 {free}，共 {total}"),
+    "run_restarts": ("{run} ({count} restarts)", "{run}（重启 {count} 次）"),
+    "process_port": ("{pid}, port {port}", "{pid}，端口 {port}"),
+    "process_adopted": ("{pid}, port {port}, adopted", "{pid}，端口 {port}，已接管"),
+    "tokens": ("{count} tokens", "{count} 个词元"),
+    "expires_in": ("in {time}", "{time} 后"),
+    "not_active": ("not active yet", "尚未启用"),
+    "would_refuse": ("start would refuse: {sentence}", "start 会拒绝：{sentence}"),
+    "progress_at": ("{instance}  {phase} on {worker}", "{instance}  {phase}（在 {worker} 上）"),
+    "progress": ("{instance}  {phase}", "{instance}  {phase}"),
+    "fetching": ("fetching {name}", "正在下载 {name}"),
+    "fetching_line": ("fetching {name}: {done} of {size}", "正在下载 {name}：{done} / {size}"),
+    "tour_goes_on": ("The server goes on; Ctrl-C stops it.", "服务器继续运行；按 Ctrl-C 停止。"),
+    "tour_deploying": ("deploying {name} on {backend}", "正在用 {backend} 部署 {name}"),
+    "tour_api": ("Console and API", "控制台与 API"),
+    "tour_base_url": ("OpenAI base URL", "OpenAI 接口地址"),
+    "tour_sign_in": ("First sign-in", "首次登录"),
+    "tour_password": ("admin, password in {path}", "admin，密码在 {path}"),
+    "tour_join": ("Join a machine", "加入一台机器"),
+    "tour_key": ("API key", "API 密钥"),
+    "tour_key_once": ("{secret}  (shown this once)", "{secret}  （只显示这一次）"),
+    "tour_key_again": (
+        "made at the first run; another: aimindserve keys create NAME",
+        "已在首次运行时创建；再创建一个：aimindserve keys create NAME",
+    ),
+    "tour_serving": ("Serving; Ctrl-C stops everything.", "服务运行中；按 Ctrl-C 停止全部。"),
+    "demo_simulating": (
+        "simulating {workers} workers with {devices} devices each, seed {seed}",
+        "正在模拟 {workers} 个工作节点，每个 {devices} 个设备，随机种子 {seed}",
+    ),
     "logs_away": (
         "{who} does not answer; what it logs follows when it does.",
         "{who} 没有响应；恢复后将继续显示其日志。",
@@ -194,23 +226,34 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "预计 {time} 后就绪（依据该模型其他方式的 {count} 次启动）",
     ),
     "fit_displaced": ("What would have to move", "需要迁移的实例"),
-    "server_here": (
-        "No server is running on this machine.",
-        "本机没有正在运行的服务器。",
+    "unreachable": (
+        "The server at {server} does not answer: {detail}.",
+        "服务器 {server} 没有响应：{detail}。",
     ),
-    "server_here_hint": (
-        "Start one with: aimindserve start, or name one with --server URL or GPUSTACK_SERVER_URL.",
-        "启动：aimindserve start；或用 --server URL、GPUSTACK_SERVER_URL 指定服务器。",
+    "unreachable_hint": (
+        "Start it with: aimindserve start, or name another one with --server URL.",
+        "启动：aimindserve start；或用 --server URL 指定其他服务器。",
     ),
-    "servers_here": ("Several servers run on this machine.", "本机运行着多个服务器。"),
-    "servers_here_hint": (
-        "Name one with --server URL or GPUSTACK_SERVER_URL.",
-        "请用 --server URL 或 GPUSTACK_SERVER_URL 指定其中一个。",
+    "wait_timed_out": (
+        "{name} is not ready after {time}: {ready} of {wanted} instances answer.",
+        "{name} 在 {time} 后仍未就绪：{wanted} 个实例中有 {ready} 个响应。",
+    ),
+    "wait_timed_out_hint": (
+        "The work goes on; look again with: aimindserve describe {name}",
+        "后台仍在继续；再次查看：aimindserve describe {name}",
     ),
     "sign_in_hint": (
         "Sign in with: aimindserve login, or give --api-key or GPUSTACK_API_KEY.",
         "登录：aimindserve login；或提供 --api-key、GPUSTACK_API_KEY。",
     ),
+    "kind_deployment": ("deployment", "部署"),
+    "kind_instance": ("instance", "实例"),
+    "kind_worker": ("worker", "工作节点"),
+    "kind_model-file": ("model file", "模型文件"),
+    "kind_estimate": ("estimate", "估算"),
+    "kind_route": ("route", "路由"),
+    "kind_user": ("user", "用户"),
+    "kind_api-key": ("API key", "API 密钥"),
     "did_you_mean": ("Did you mean {name}?", "是否想输入 {name}？"),
     "see_all": ("See all with: {command}", "查看全部：{command}"),
 }

@@ -18,6 +18,7 @@ from aimindserve.boot.settings import Settings
 from aimindserve.boot.welcome import join_command, local_url
 from aimindserve.cli._errors import as_text
 from aimindserve.cli._invocation import Invocation
+from aimindserve.cli._output import aligned
 from aimindserve.cli._text import language
 from aimindserve.core.errors import AimsError, NotFoundError, UnavailableError, UpstreamError
 
@@ -56,7 +57,7 @@ class Tour:
             except AimsError as error:
                 if not self._stopping.is_set():
                     self._tell(as_text(error, self._here.language))
-                    self._tell("The server goes on; Ctrl-C stops it.")
+                    self._tell(self._here.text("tour_goes_on"))
             except asyncio.CancelledError:
                 return
             finally:
@@ -93,7 +94,7 @@ class Tour:
             self._cancel = lambda: loop.call_soon_threadsafe(task.cancel)
         folder = self._settings.general.cache_dir / "pypi"
         try:
-            with downloading(str(pypi.SAMPLE.file), self._tell) as progress:
+            with downloading(self._here, str(pypi.SAMPLE.file), self._tell) as progress:
                 return Path(await pypi.PLUGIN.fetch(pypi.SAMPLE, str(folder), progress))
         finally:
             self._cancel = None
@@ -105,7 +106,7 @@ class Tour:
         try:
             found = client.deployments.get(NAME)
         except NotFoundError:
-            self._tell(f"deploying {NAME} on {BACKEND}")
+            self._tell(self._here.text("tour_deploying", name=NAME, backend=BACKEND))
             made = client.deployments.create(NAME, spec)
         else:
             same = found.spec.model.path == str(path)
@@ -147,24 +148,25 @@ class Tour:
         click.echo("\n")
 
     def _tell_all(self, client: "Client") -> None:
-        places = places_of(self._settings)
-        rows = [("Console and API", self._url), ("OpenAI base URL", f"{self._url}/v1")]
+        places, say = places_of(self._settings), self._here.text
+        rows = [(say("tour_api"), self._url), (say("tour_base_url"), f"{self._url}/v1")]
         if places.admin_password.exists():
-            rows.append(("First sign-in", f"admin, password in {places.admin_password}"))
+            rows.append((say("tour_sign_in"), say("tour_password", path=places.admin_password)))
         rows += self._key(client)
-        rows.append(("Join a machine", join_command(self._settings, show_token=True)))
-        for name, value in rows:
-            click.echo(f"{name:<16} {value}")
-        click.echo("\nServing; Ctrl-C stops everything.")
+        rows.append((say("tour_join"), join_command(self._settings, show_token=True)))
+        click.echo(aligned(rows))
+        click.echo(f"\n{say('tour_serving')}")
         sys.stdout.flush()
 
     def _key(self, client: "Client") -> list[tuple[str, str]]:
         """An API key with an example, made at the first run and shown that once."""
+        title, ask = self._here.text("tour_key"), self._here.text("ask_it")
         if any(key.name == KEY_NAME for key in client.api_keys.all()):
-            again = "made at the first run; another: aimindserve keys create NAME"
-            return [("API key", again), ("Ask it", self._example("$GPUSTACK_API_KEY"))]
+            again = self._here.text("tour_key_again")
+            return [(title, again), (ask, self._example("$GPUSTACK_API_KEY"))]
         made = client.create_key({"name": KEY_NAME, "description": "Made by the quick start."})
-        return [("API key", f"{made.key}  (shown this once)"), ("Ask it", self._example(made.key))]
+        once = self._here.text("tour_key_once", secret=made.key)
+        return [(title, once), (ask, self._example(made.key))]
 
     def _example(self, key: str) -> str:
         body = json.dumps({"model": NAME, "messages": [{"role": "user", "content": "Hello!"}]})

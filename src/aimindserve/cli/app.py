@@ -21,8 +21,10 @@ import click
 from typing_extensions import override
 
 from aimindserve import __version__
+from aimindserve.cli import _click_zh
 from aimindserve.cli._failure import INTERRUPTED, USAGE, exit_code, report
 from aimindserve.cli._help import Speaking, speaking
+from aimindserve.cli._words import no_such_command
 from aimindserve.core.errors import AimsError
 
 FOLDER = Path(__file__).parent
@@ -34,6 +36,7 @@ HELP_NAMES = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code; errors are told on standard error."""
+    _click_zh.install()
     program = Path(sys.argv[0]).stem if sys.argv else "aimindserve"
     name = program if program in {"aimindserve", "gpustack"} else "aimindserve"
     as_json = _JSON_WANTED.search(" ".join(arguments)) is not None
@@ -42,7 +45,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.UsageError as error:
-        error.show()
+        # In a context again: it knows the user's language.
+        with (error.ctx or click.Context(main)).scope(cleanup=False):
+            error.show()
         return USAGE
     except click.ClickException as error:
         error.show()
@@ -81,8 +86,7 @@ class CommandFolder(click.Group):
         """As click does, with the nearest name for a word that is no command."""
         if args and not args[0].startswith("-") and args[0] not in command_names():
             near = get_close_matches(args[0], command_names(), n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            ctx.fail(f"No such command '{args[0]}'.{hint}")
+            ctx.fail(no_such_command(args[0], near))
         return super().resolve_command(ctx, args)
 
     @override

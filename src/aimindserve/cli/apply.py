@@ -14,6 +14,7 @@ from aimindserve.cli._invocation import Invocation, client_command
 from aimindserve.cli._kinds import kind_of
 from aimindserve.cli._pairs import pairs
 from aimindserve.cli._remove import confirm
+from aimindserve.cli._words import words
 from aimindserve.client.calls import Listing
 from aimindserve.client.objects import Document
 from aimindserve.core.errors import InvalidError, NotFoundError
@@ -157,15 +158,17 @@ def _print(here: Invocation, done: Sequence[Step]) -> None:
 def wanted_of(document: Any) -> Wanted:
     """An object of the file. Raises InvalidError for what cannot be one."""
     if not isinstance(document, Mapping):
-        raise InvalidError("The file holds something that is no object with kind and metadata.")
+        raise InvalidError(
+            words("The file holds something that is no object with kind and metadata.")
+        )
     fields = cast("Mapping[str, Any]", document)
     metadata: Any = fields.get("metadata")
     if not isinstance(metadata, Mapping) or not metadata.get("name"):  # pyright: ignore[reportUnknownMemberType] - plain YAML
-        raise InvalidError("An object in the file has no metadata.name.")
+        raise InvalidError(words("An object in the file has no metadata.name."))
     named = cast("Mapping[str, Any]", metadata)
     spec: Any = fields.get("spec")
     if not isinstance(spec, Mapping):
-        raise InvalidError(f"{named['name']} in the file has no spec.")
+        raise InvalidError(words("{name} in the file has no spec.", name=named["name"]))
     return Wanted(
         kind=kind_of(str(fields.get("kind") or "")),
         name=str(named["name"]),
@@ -181,13 +184,20 @@ def _documents(path: str) -> Iterator[Any]:
         text = _text(path)
         documents: list[Any] = [one for one in yaml.safe_load_all(text) if one is not None]
     except OSError as error:
-        raise InvalidError(f"{path} cannot be read: {error.strerror}.") from error
+        raise InvalidError(
+            words("{path} cannot be read: {why}.", path=path, why=error.strerror)
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InvalidError(f"{path} is no YAML: {error}.") from error
+        raise InvalidError(words("{path} is no YAML: {error}.", path=path, error=error)) from error
     flat = [one for document in documents for one in _each(document)]
     if not flat or len(flat) > DOCUMENTS_MAX:
         raise InvalidError(
-            f"{path} holds {len(flat)} objects; 1 to {DOCUMENTS_MAX} can be applied."
+            words(
+                "{path} holds {count} objects; 1 to {limit} can be applied.",
+                path=path,
+                count=len(flat),
+                limit=DOCUMENTS_MAX,
+            )
         )
     yield from flat
 
@@ -201,7 +211,9 @@ def _text(path: str) -> str:
         return sys.stdin.read(FILE_MAX_BYTES)
     file = Path(path)
     if file.stat().st_size > FILE_MAX_BYTES:
-        raise InvalidError(f"{path} is larger than {FILE_MAX_BYTES // 1024**2} MiB.")
+        raise InvalidError(
+            words("{path} is larger than {size} MiB.", path=path, size=FILE_MAX_BYTES // 1024**2)
+        )
     return file.read_text(encoding="utf-8")
 
 

@@ -11,6 +11,7 @@ from aimindserve.cli._durations import duration
 from aimindserve.cli._find import quietly
 from aimindserve.cli._invocation import DATA, Invocation, client_command
 from aimindserve.cli._wait import TIMEOUT, wait_ready
+from aimindserve.cli._words import words
 from aimindserve.cli.logs import visible
 from aimindserve.client import calls
 from aimindserve.client.objects import Document
@@ -121,7 +122,7 @@ def _converse(
     here: Invocation, client: "Client", model: str, talk: Conversation, options: Any
 ) -> None:
     if here.output == "json":
-        raise InvalidError("-o json needs a PROMPT.")
+        raise InvalidError(words("-o json needs a PROMPT."))
     here.note("chat_hello", model=model)
     while True:
         try:

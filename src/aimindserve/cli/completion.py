@@ -4,6 +4,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from aimindserve.cli._failure import CommandError
+from aimindserve.cli._words import words
 
 
 @click.command("completion")
@@ -21,7 +22,7 @@ def completion(shell: str, program: str) -> None:
 
     found = get_completion_class(shell)
     if found is None:
-        raise CommandError(f"Completion for {shell} is not available here.")
+        raise CommandError(words("Completion for {shell} is not available here.", shell=shell))
     variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
     click.echo(found(main, {}, program, variable).source())
 

@@ -7,7 +7,10 @@ import click
 
 from aimindserve.boot.declared._setting import Declared
 from aimindserve.boot.forms import MASK, masked, plain, shown
+from aimindserve.cli._output import aligned
 from aimindserve.cli._settings import given, settings_options
+from aimindserve.cli._terms import term
+from aimindserve.cli._text import language, say
 
 
 @click.group("config")
@@ -39,7 +42,10 @@ def show(output: str, **options: Any) -> None:
         _row(item, value_of(resolved.settings, item), resolved.origins[item.name])
         for item in declared().values()
     ]
-    refused = [f"start would refuse: {mistake.sentence()}" for mistake in resolved.mistakes]
+    tongue = language()
+    refused = [
+        say(tongue, "would_refuse", sentence=mistake.sentence()) for mistake in resolved.mistakes
+    ]
     for line in (*resolved.warnings, *refused):
         click.echo(f"! {line}", err=True)
     if output == "json":
@@ -47,7 +53,7 @@ def show(output: str, **options: Any) -> None:
     elif output == "yaml":
         click.echo(_yaml(rows), nl=False)
     else:
-        _table(rows)
+        _table(rows, tongue)
 
 
 COMMAND = config
@@ -62,19 +68,18 @@ def _row(item: Declared, value: object, origin: str) -> dict[str, Any]:
     }
 
 
-def _table(rows: list[dict[str, Any]]) -> None:
+def _table(rows: list[dict[str, Any]], tongue: str) -> None:
+    later = say(tongue, "not_active")
     cells = [
         (
             row["name"],
             shown(row["value"]) or "-",
-            row["origin"] + ("" if row["active"] else " (not active yet)"),
+            row["origin"] + ("" if row["active"] else f" ({later})"),
         )
         for row in rows
     ]
-    table = [("SETTING", "VALUE", "ORIGIN"), *cells]
-    widths = [max(len(line[column]) for line in table) for column in (0, 1)]
-    for name, value, origin in table:
-        click.echo(f"{name:<{widths[0]}}  {value:<{widths[1]}}  {origin}")
+    head = [term(word, tongue) for word in ("SETTING", "VALUE", "ORIGIN")]
+    click.echo(aligned([head, *cells]))
 
 
 def _yaml(rows: list[dict[str, Any]]) -> str:

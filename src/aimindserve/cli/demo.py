@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from aimindserve.cli._ports import with_free_ports
+from aimindserve.cli._text import language, say
 from aimindserve.cli.start import tell
 
 
@@ -43,7 +44,8 @@ def demo(workers: int, devices: int, seed: int, debug: bool, **options: Any) -> 
     try:
         resolved, notes = with_free_ports({"host": "127.0.0.1", **flags, **fixed})
         settings = resolved.settings
-        tell(f"simulating {workers} workers with {devices} devices each, seed {seed}")
+        counts = {"workers": workers, "devices": devices, "seed": seed}
+        tell(say(language(), "demo_simulating", **counts))
         control = ("aimindserve.cli._demo_control", str(workers), str(devices), str(seed))
         ready = partial(welcome, settings, tell)
         return run(Start(settings, tell, on_ready=ready, notes=notes, control=control))

@@ -53,7 +53,7 @@ def describe(here: Invocation, name: str) -> None:
         page = instance_page(here, found)
     else:
         page = worker_page(here, found)
-    click.echo(rendered([*page, event_section(here, history)]))
+    click.echo(rendered(here, [*page, event_section(here, history)]))
 
 
 COMMAND = describe

@@ -10,6 +10,7 @@ from aimindserve.cli._durations import moment
 from aimindserve.cli._invocation import TABLES, Invocation, client_command
 from aimindserve.cli._kinds import kind_of
 from aimindserve.cli._output import listing_options, now, print_rows
+from aimindserve.cli._words import words
 from aimindserve.client.history import EventEntry, HistoryQuery
 from aimindserve.core.errors import InvalidError, UnavailableError
 from aimindserve.kit.clock import parse_rfc3339
@@ -76,7 +77,10 @@ def _target(text: str | None) -> tuple[str, str]:
     if not sign:
         return "", text
     if not kind:
-        raise InvalidError(f"{text!r} names no kind.", hint="Write KIND/NAME, KIND/ or NAME.")
+        raise InvalidError(
+            words("{text!r} names no kind.", text=text),
+            hint=words("Write KIND/NAME, KIND/ or NAME."),
+        )
     return kind_of(kind), name
 
 

@@ -11,6 +11,7 @@ from aimindserve.cli._fit import told
 from aimindserve.cli._invocation import Invocation, client_command
 from aimindserve.cli._model import meant
 from aimindserve.cli._output import print_document
+from aimindserve.cli._words import words
 from aimindserve.core.verdict import FITTING
 
 
@@ -40,7 +41,7 @@ def fit(here: Invocation, model: str | None, **options: Any) -> None:
     """
     changed = options["lose"] or options["add"] or options["without"]
     if model is None and not changed:
-        raise click.UsageError("Give a MODEL, or one of --lose, --add, --without.")
+        raise click.UsageError(words("Give a MODEL, or one of --lose, --add, --without."))
     question: dict[str, Any] = {
         "changes": {
             "workers_lost": list(options["lose"]),
@@ -69,5 +70,7 @@ def _added(text: str) -> dict[str, Any]:
     if not colon:
         return {"like": text}
     if not count.isdecimal() or int(count) < 1:
-        raise click.BadParameter(f"{text!r}: after the colon stands how many.", param_hint="--add")
+        raise click.BadParameter(
+            words("{text!r}: after the colon stands how many.", text=text), param_hint="--add"
+        )
     return {"like": name, "count": int(count)}

@@ -12,6 +12,7 @@ from aimindserve.cli._errors import as_text
 from aimindserve.cli._failure import NOT_ALLOWED, USAGE, CommandError
 from aimindserve.cli._invocation import DATA, Invocation, client_command
 from aimindserve.cli._output import print_document
+from aimindserve.cli._words import words
 from aimindserve.client.objects import Document
 from aimindserve.core.errors import InvalidError, UnauthenticatedError
 
@@ -45,7 +46,7 @@ def login(
     """
     if password_stdin and api_key_stdin:
         raise CommandError(
-            "--password-stdin and --api-key-stdin exclude each other.", exit_code=USAGE
+            words("--password-stdin and --api-key-stdin exclude each other."), exit_code=USAGE
         )
     server = _server(here, url)
     if not server.startswith("https://") and not is_here(server):
@@ -85,9 +86,9 @@ def _by_password(
 
     if not password_stdin and not here.asks:
         raise CommandError(
-            "This is not a terminal, so the password cannot be asked for.",
+            words("This is not a terminal, so the password cannot be asked for."),
             exit_code=USAGE,
-            hint="Give it with --password-stdin, or a key with --api-key-stdin.",
+            hint=words("Give it with --password-stdin, or a key with --api-key-stdin."),
         )
     user = username or "admin"
     if not username and not password_stdin:
@@ -123,7 +124,7 @@ def _settled(here: Invocation, client: "Client", session: str, password: str) ->
         raise CommandError(
             here.text("must_change"),
             exit_code=NOT_ALLOWED,
-            hint="Sign in on a terminal, or in the console, to choose it.",
+            hint=words("Sign in on a terminal, or in the console, to choose it."),
         )
     click.echo(here.text("must_change"), err=True)
     for left in range(TRIES - 1, -1, -1):
@@ -154,5 +155,5 @@ def _must_change(me: Document) -> bool:
 def _secret_from_stdin() -> str:
     text = sys.stdin.read(SECRET_MAX).strip()
     if not text:
-        raise CommandError("Standard input was empty.", exit_code=USAGE)
+        raise CommandError(words("Standard input was empty."), exit_code=USAGE)
     return text

@@ -10,6 +10,7 @@ import click
 from aimindserve.cli._errors import exit_code, show
 from aimindserve.cli._find import find, find_either, instances_of
 from aimindserve.cli._invocation import DATA, Invocation, client_command
+from aimindserve.cli._words import words
 from aimindserve.client.errors import UnreachableError
 from aimindserve.client.objects import AnyObject, LogQuery
 from aimindserve.core.errors import (
@@ -72,7 +73,7 @@ def query_of(options: Mapping[str, Any]) -> LogQuery:
     """Which lines the options ask for. Raises InvalidError for two runs at once."""
     previous, run = options["previous"], options["run"]
     if previous and run is not None:
-        raise InvalidError("--previous and --run exclude each other.")
+        raise InvalidError(words("--previous and --run exclude each other."))
     chosen = "previous" if previous else None if run is None else str(run)
     return LogQuery(
         tail=options["tail"], follow=options["follow"], run=chosen, text=options["grep"]
@@ -91,8 +92,8 @@ def _instances(
     every: list[AnyObject] = list(instances_of(client, name))
     if not every:
         raise NotFoundError(
-            f"{name} has no instance, so there is no log.",
-            hint=f"See why with: aimindserve why {name}",
+            words("{name} has no instance, so there is no log.", name=name),
+            hint=words("See why with: aimindserve why {name}", name=name),
             params={"kind": "instance", "name": name},
         )
     return name, every

@@ -6,6 +6,7 @@ import click
 
 from aimindserve.cli._ports import with_free_ports
 from aimindserve.cli._settings import given, settings_options
+from aimindserve.cli._words import words
 from aimindserve.cli.start import tell
 from aimindserve.core.errors import SettingsError
 
@@ -29,7 +30,9 @@ def quickstart(question: str, **options: Any) -> int:
     for warning in resolved.warnings:
         tell(f"warning: {warning}")
     if resolved.settings.worker_only or resolved.settings.server.disable_worker:
-        raise SettingsError("quickstart runs a server with a worker; use `aimindserve start`.")
+        raise SettingsError(
+            words("quickstart runs a server with a worker; use `aimindserve start`.")
+        )
     tour = Tour(resolved.settings, question, tell)
     code = run(Start(resolved.settings, tell, on_ready=tour.run, on_stop=tour.stop, notes=notes))
     tour.join()

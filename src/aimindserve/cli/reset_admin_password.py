@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from aimindserve.cli._failure import CommandError
+from aimindserve.cli._words import words
 
 
 @click.command("reset-admin-password")
@@ -41,7 +42,7 @@ def reset_admin_password(
         click.echo(json.dumps({"user": user, "password": password}))
         return
     click.echo(password)
-    click.echo(f"Sign in as {user} with it; it must be changed then.", err=True)
+    click.echo(words("Sign in as {user} with it; it must be changed then.", user=user), err=True)
 
 
 COMMAND = reset_admin_password
@@ -67,5 +68,5 @@ def _ask_server(url: str, api_key: str | None, user: str) -> str:
     with Client(url, api_key=api_key) as client:
         password = client.reset_password(user)
     if password is None:
-        raise CommandError(f"{url} set a password but did not say which.")
+        raise CommandError(words("{url} set a password but did not say which.", url=url))
     return password

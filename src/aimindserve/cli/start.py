@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from aimindserve.cli._settings import given, settings_options
+from aimindserve.cli._words import words
 from aimindserve.core.errors import SettingsError
 
 
@@ -25,7 +26,7 @@ def start(**options: Any) -> int:
     try:
         resolved = load(given(options))
     except SettingsError as error:
-        hint = f"{error.hint}\nNothing was started.".strip()
+        hint = f"{error.hint}\n{words('Nothing was started.')}".strip()
         raise SettingsError(error.message, hint=hint, params=error.params) from error
     for warning in resolved.warnings:
         tell(f"warning: {warning}")

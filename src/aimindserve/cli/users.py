@@ -16,6 +16,7 @@ from aimindserve.cli._invocation import (
 )
 from aimindserve.cli._output import listing_options, print_document, print_list
 from aimindserve.cli._remove import remove
+from aimindserve.cli._words import words
 
 PASSWORD_MAX = 4096
 
@@ -96,5 +97,5 @@ def _tell_password(here: Invocation, made: str | None) -> None:
 def _from_stdin() -> str:
     text = sys.stdin.read(PASSWORD_MAX).rstrip("\r\n")
     if not text:
-        raise CommandError("Standard input was empty.", exit_code=USAGE)
+        raise CommandError(words("Standard input was empty."), exit_code=USAGE)
     return text

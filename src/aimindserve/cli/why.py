@@ -66,11 +66,11 @@ def told(here: Invocation, document: Document) -> list[str]:
     name, phase, reason = document["name"], document["phase"], document["reason"]
     if reason is None:
         key = "why_ready" if phase in _SETTLED else "why_working"
-        found = [here.text(key, name=name, phase=phase), *earlier_end(here, document)]
-        return [*found, *_crashes(here, document)]
+        working = here.text(key, name=name, phase=here.term(phase))
+        return [working, *earlier_end(here, document), *_crashes(here, document)]
     message = reason_text(reason, here.language)[0]
     decision: Document = document["decision"] or {}
-    lines = [f"{name}  {phase}  ({reason.get('code')})", f"  {message}"]
+    lines = [f"{name}  {here.term(phase)}  ({reason.get('code')})", f"  {message}"]
     lines += [f"  | {line}" for line in str(reason.get("evidence") or "").splitlines()]
     rows = [
         [str(each["worker"]), reason_text(each, here.language)[0], f"({each.get('code')})"]

@@ -12,6 +12,7 @@ from aimindserve.cli._invocation import (
 )
 from aimindserve.cli._output import listing_options, print_document, print_list
 from aimindserve.cli._remove import remove
+from aimindserve.cli._words import words
 from aimindserve.client.objects import AnyObject
 from aimindserve.core.errors import ConflictError, InvalidError
 
@@ -89,7 +90,8 @@ def label_changes(texts: tuple[str, ...]) -> dict[str, str | None]:
             changes[text[:-1]] = None
         else:
             raise InvalidError(
-                f"{text!r} is no label.", hint="Write LABEL=VALUE to set, LABEL- to remove."
+                words("{text!r} is no label.", text=text),
+                hint=words("Write LABEL=VALUE to set, LABEL- to remove."),
             )
     return changes
 

@@ -107,7 +107,7 @@ def unreachable(server_url: str, cause: Exception) -> UnreachableError:
     return UnreachableError(
         f"The server at {server_url} does not answer: {detail}.",
         hint="Start it with: aimindserve start, or name another one with --server URL.",
-        params={"server": server_url},
+        params={"server": server_url, "detail": detail},
     )
 
 

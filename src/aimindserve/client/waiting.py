@@ -189,11 +189,17 @@ def check(deployment: str, progress: Progress) -> None:
 
 def timed_out(deployment: str, progress: Progress, timeout_s: float) -> WaitTimeoutError:
     """The exception for time that ran out."""
+    time = format_duration(timeout_s)
     return WaitTimeoutError(
-        f"{deployment} is not ready after {format_duration(timeout_s)}: "
+        f"{deployment} is not ready after {time}: "
         f"{progress.ready} of {progress.wanted} instances answer.",
         hint="The work goes on; look again with: aimindserve describe " + deployment,
-        params={"name": deployment},
+        params={
+            "name": deployment,
+            "time": time,
+            "ready": progress.ready,
+            "wanted": progress.wanted,
+        },
     )
 
 
