@@ -266,6 +266,43 @@ def test_its_engine_answers_streams_guards_its_key_and_stops(name, model, tmp_pa
         assert KEY not in engine.log.read_text(errors="replace")
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_it_says_how_long_a_request_may_be(name, model):
+    _, facts = model
+    backend = backends()[name]
+    if backend.serves(facts, Options()) is None:
+        shape = backend.shapes(facts, Options())[0]
+        assert backend.context(facts, Options(shape.parameters)) > 0
+
+
+YARN = ("--rope-scaling=yarn", "--rope-freq-scale=0.25")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("--ctx-size=1000", "--parallel=3"),
+        ("--ctx-size=1000", "--parallel=3", "--kv-unified"),
+        ("--ctx-size=100",),
+        ("--ctx-size=0",),
+        ("--ctx-size=40000", "--parallel=2"),
+        ("--ctx-size=40000", "--parallel=2", *YARN),
+        ("--ctx-size=2000", "--parallel=2", *YARN, "--yarn-orig-ctx=64"),
+        ("--ctx-size=40000", "--parallel=2", "--rope-scaling=linear", "--rope-freq-scale=0.25"),
+    ],
+    ids=" ".join,
+)
+def test_llama_cpp_gives_a_slot_as_many_tokens_as_it_says(words, model, tmp_path):
+    _, facts = model
+    with Engine("llama.cpp", model, tmp_path, words) as engine:
+        engine.wait_ready()
+        status, body = engine.call("/props")
+        assert status == 200
+        slot = json.loads(body)["default_generation_settings"]["n_ctx"]
+    assert backends()["llama.cpp"].context(facts, Options(words)) == slot
+
+
 def test_llama_cpp_says_what_is_wrong_with_a_file(model, tmp_path):
     path, facts = model
     broken = tmp_path / "broken.gguf"

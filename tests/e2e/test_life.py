@@ -64,7 +64,9 @@ def test_the_openai_sdk_gets_a_stream_with_usage(client: openai.OpenAI) -> None:
 
 
 def test_models_are_listed(client: openai.OpenAI) -> None:
-    assert [model.id for model in client.models.list()] == [MODEL]
+    (model,) = client.models.list()
+    assert model.id == MODEL
+    assert model.model_dump()["max_model_len"] == 2048 // 2, "the context of one slot"
 
 
 def test_embeddings_are_refused_with_a_sentence(client: openai.OpenAI) -> None:

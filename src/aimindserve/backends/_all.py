@@ -23,6 +23,7 @@ _MEMBERS = (
     "serves",
     "shapes",
     "loads",
+    "context",
     "lesser",
     "launch",
     "probe",

@@ -51,6 +51,11 @@ class Backend(Protocol):
         must have to run it. For options that `serves` accepts."""
         ...
 
+    def context(self, model: ModelFacts, options: Options) -> int:
+        """Tokens that one request can have, prompt and answer together, when it runs so: `options`
+        hold the parameters of the placement too. Zero where there is no such limit."""
+        ...
+
     def lesser(self, model: ModelFacts, options: Options) -> Iterable[Lesser]:
         """What could be asked for instead, from the least change on; for options that `serves`
         accepts."""

@@ -94,6 +94,10 @@ class Fake:
         """Nothing beside the model."""
         return model.alone()
 
+    def context(self, model: ModelFacts, options: Options) -> int:
+        """As the memory it claims is for."""
+        return int(_fields(options).get("context") or min(model.context_length or 4096, 4096))
+
     def lesser(self, model: ModelFacts, options: Options) -> Iterable[Lesser]:  # noqa: ARG002
         """It needs what it is told to."""
         return ()

@@ -26,7 +26,7 @@ from aimindserve.core.reason import Reason
 from aimindserve.core.shape import ESTIMATED, ROUGH, Shape
 from aimindserve.formats.ggml_types import BY_NAME
 from aimindserve.formats.llama_cpp.compute import overflows
-from aimindserve.formats.llama_cpp.settings import Settings
+from aimindserve.formats.llama_cpp.settings import Settings, cells, is_encoder, ubatch
 
 ENGINE = Path(__file__).with_name("_llama_cpp_engine.py")
 CONFIG_NAME = "engine.json"
@@ -110,6 +110,18 @@ class LlamaCpp:
         """The model with the projector, the adapters and the draft that are loaded with it."""
         fields = _fields(options.parameters)
         return loaded(model, fields, texts=_embeds(model, fields)).of(model)
+
+    def context(self, model: ModelFacts, options: Options) -> int:
+        """That of one slot, as the engine rounds and caps it (`n_ctx_slot` in its
+        tools/server/server-context.cpp)."""
+        fields = _fields(options.parameters)
+        settings = _settings(model, fields, ())
+        slot, _ = cells(settings)
+        trained = _trained(model, fields)
+        slot = min(slot, trained) if trained else slot
+        if not settings.embedding or (_pooling(model, fields) == "last" and not is_encoder(model)):
+            return slot
+        return min(slot, ubatch(settings))  # such a text cannot be split (`can_split` there)
 
     def lesser(self, model: ModelFacts, options: Options) -> Iterable[Lesser]:
         """Fewer slots, a shorter context, a smaller cache; texts are embedded one by one anyway."""
@@ -326,6 +338,20 @@ def _settings(model: ModelFacts, fields: Mapping[str, Any], words: Sequence[str]
     # llama.cpp lowers the batch to the ubatch for texts: each must be seen whole.
     ubatch = wanted.number("n_ubatch", min(wanted.number("n_batch", TEXT_BATCHES[-1]), context))
     return replace(settings, batch=ubatch, ubatch=ubatch)
+
+
+def _trained(model: ModelFacts, fields: Mapping[str, Any]) -> int:
+    """Tokens beyond which the engine lets no slot go; YaRN stretches them (`llama_init_from_model`
+    in src/llama-context.cpp)."""
+    scale = fields.get("rope_freq_scale")
+    if _Wanted(fields).name("rope_scaling_type", "") != "yarn" or not scale:
+        return model.context_length
+    original = model.original_context_length or model.context_length
+    return int((fields.get("yarn_orig_ctx") or original) / float(scale))
+
+
+def _pooling(model: ModelFacts, fields: Mapping[str, Any]) -> str:
+    return _Wanted(fields).name("pooling_type", model.pooling)
 
 
 def _embeds(model: ModelFacts, fields: Mapping[str, Any]) -> bool:

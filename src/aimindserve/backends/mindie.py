@@ -110,6 +110,10 @@ class MindIE:
         """Nothing beside the model."""
         return model.alone()
 
+    def context(self, model: ModelFacts, options: Options) -> int:
+        """`--max-seq-len`, which every placement says."""
+        return _context(model, _fields(options.parameters))
+
     def lesser(self, model: ModelFacts, options: Options) -> Iterable[Lesser]:
         """A shorter context, a smaller batch."""
         fields = _fields(options.parameters)

@@ -91,6 +91,10 @@ class Vllm:
         """Nothing beside the model."""
         return model.alone()
 
+    def context(self, model: ModelFacts, options: Options) -> int:
+        """`--max-model-len`, which every placement says."""
+        return context_wanted(model, _fields(options.parameters))
+
     def lesser(self, model: ModelFacts, options: Options) -> Iterable[Lesser]:
         """A shorter context than the user's, and a cache of 8 bits."""
         fields = _fields(options.parameters)

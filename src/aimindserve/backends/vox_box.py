@@ -80,6 +80,10 @@ class VoxBox:
         """Nothing beside the model."""
         return model.alone()
 
+    def context(self, model: ModelFacts, options: Options) -> int:  # noqa: ARG002
+        """Speech has none."""
+        return 0
+
     def lesser(self, model: ModelFacts, options: Options) -> Iterable[Lesser]:  # noqa: ARG002
         """Nothing about it can be made smaller."""
         return ()

@@ -44,5 +44,5 @@ def build(  # noqa: PLR0913 - a composition root hands in every part by name
         ModelFilesController(store, inspections or Inspections(clock)),
         SchedulingController(scheduling),
         EstimatesController(store, leases, clock, snapshots),
-        RoutesController(store),
+        RoutesController(store, backends),
     ]

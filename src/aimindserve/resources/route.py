@@ -20,10 +20,13 @@ class RouteSpec(Part):
 
 
 class RouteStatus(Part):
-    """What the models behind the route can do; from their files."""
+    """What the models behind the route can do."""
 
     categories: tuple[Category, ...] = ()
+    """As the deployment says, else the model's files."""
     context_length: int = 0
+    """Tokens that one request can have, prompt and answer together, where the model is placed; 0:
+    it is placed nowhere, or has no such limit."""
 
 
 PLUGIN = Kind(

@@ -198,6 +198,7 @@ class Calm:
         self.title = backend.title
         self.starts_across = backend.starts_across
         self.serves = backend.serves
+        self.context = backend.context
         self.shapes = backend.shapes
         self.launch = backend.launch
         self.loads = backend.loads

@@ -4,7 +4,7 @@ from aimindserve.core.reason import Reason
 from aimindserve.core.report import FileObservation, FileState, RunState
 from aimindserve.store.base import Draft
 
-from .world import in_world
+from .world import FACTS, in_world
 
 
 def test_as_many_instances_as_asked_for_and_the_status_counts_them():
@@ -155,8 +155,32 @@ def test_routes_say_what_the_model_can_do():
         await world.up("d")
         status = world.store.get("route", "d").status
         assert [each.value for each in status.categories] == ["llm"]
-        assert status.context_length == 8192
         assert world.store.get("route", "d").spec.targets[0].deployment == "d"
+
+    in_world(test)
+
+
+def test_routes_say_how_long_a_request_may_be_where_it_is_placed():
+    def length(world):
+        return world.store.get("route", "d").status.context_length
+
+    async def test(world):
+        assert FACTS.context_length == 8192
+        await world.add_worker("w")
+        await world.deploy("d", "--ram=1GiB", "--ctx-size=6000", replicas=0)
+        await world.look()
+        assert length(world) == 0, "what is wished for is placed nowhere"
+        await world.change("deployment", "d", replicas=1)
+        await world.look()
+        await world.run()
+        assert length(world) == 6000
+        await world.change("deployment", "d", backend_parameters=("--ram=1GiB", "--ctx-size=2000"))
+        assert length(world) == 6000, "the old one answers, the new one not yet"
+        await world.run()
+        assert length(world) == 2000
+        await world.change("deployment", "d", replicas=0)
+        await world.let_go()
+        assert length(world) == 0
 
     in_world(test)
 
