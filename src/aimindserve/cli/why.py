@@ -93,7 +93,7 @@ def told(here: Invocation, document: Document) -> list[str]:
 def _crashes(here: Invocation, document: Document) -> list[str]:
     """What ended by itself before, also of instances that are gone."""
     section = crash_section(here, {"status": {"crashes": document.get("crashes")}})
-    return ["", rendered([section])] if section.lines else []
+    return ["", rendered(here, [section])] if section.lines else []
 
 
 def _home(client: "Client", instance: AnyObject) -> AnyObject | None:

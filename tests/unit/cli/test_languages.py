@@ -80,7 +80,7 @@ def test_every_text_that_is_used_exists_and_is_used():
     asked.discard(None)
     assert not asked - set(TEXTS)
     everywhere = "".join(path.read_text(encoding="utf-8") for path in FOLDER.glob("*.py"))
-    made_up = ("none_", "fit_", "kind_", "unreachable", "wait_timed_out")
+    made_up = ("none_", "fit_", "near_", "kind_", "unreachable", "wait_timed_out")
     unused = [
         key
         for key in TEXTS

@@ -34,6 +34,7 @@ def test_reports_write_nothing_while_all_is_well():
     async def test(world):
         await world.add_worker("w")
         await world.up("d")
+        await world.pass_(30.0)  # how long it took to start is written down once
         revision = world.store.revision
         await world.pass_(700.0)
         assert world.store.revision == revision
@@ -135,6 +136,7 @@ def test_a_stalled_loop_starts_everybodys_silence_anew():
         for n in range(4):
             await world.add_worker(f"w{n}")
         await world.up("d", replicas=4)
+        await world.pass_(30.0)
         before = world.store.revision
         world.clock.stall()
         await world.pass_real(300.0)
