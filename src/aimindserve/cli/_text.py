@@ -218,12 +218,12 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "fit_needs": ("One instance needs", "每个实例需要"),
     "fit_left": ("{size} left", "剩余 {size}"),
     "fit_ready_same": (
-        "Ready in about {time}: so long {count} starts in this way took",
-        "预计 {time} 后就绪（依据同样方式的 {count} 次启动）",
+        "Ready in about {time} (starts seen in just this way: {count})",
+        "预计 {time} 后就绪（同样方式的启动记录：{count} 次）",
     ),
     "fit_ready_similar": (
-        "Ready in about {time}: so long {count} starts of it took that ran otherwise",
-        "预计 {time} 后就绪（依据该模型其他方式的 {count} 次启动）",
+        "Ready in about {time} (starts of it seen, in other ways: {count})",
+        "预计 {time} 后就绪（该模型其他方式的启动记录：{count} 次）",
     ),
     "fit_displaced": ("What would have to move", "需要迁移的实例"),
     "unreachable": (
