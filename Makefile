@@ -23,6 +23,8 @@ ifeq ($(strip $(UV_DEFAULT_INDEX)),)
 unexport UV_DEFAULT_INDEX
 endif
 export UV_NO_PROGRESS := 1
+# It installs below this directory only, so it is harmless as root and need not say otherwise.
+export PIP_ROOT_USER_ACTION := ignore
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV
 

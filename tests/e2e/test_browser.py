@@ -15,8 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from aimindserve.sources import pypi
-from e2e.test_first_look import Command, ports
+from e2e.test_first_look import Command, ports, put_sample
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTHS = {"desktop": 1280, "phone": 390}
@@ -31,15 +30,13 @@ PAGES = {
 def address(sample_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """What `make run` prints."""
     data = tmp_path_factory.mktemp("browser") / "data"
-    place = data / "cache" / "pypi" / f"{pypi.SAMPLE.repo}-{pypi.SAMPLE.revision}"
-    place.mkdir(parents=True)
-    shutil.copy(sample_model, place)
+    put_sample(sample_model, data)
     words = ("quickstart", "--data-dir", str(data), "--host", "127.0.0.1", *ports())
     with Command(data.parent, *words) as running:
         said = running.wait_for("Serving; Ctrl-C stops everything.")
-        found = re.search(r"Console and API +(\S+)", said)
+        found = re.search(r"http://127\.0\.0\.1:\d+", said)
         assert found is not None, said
-        yield found.group(1)
+        yield found.group()
         assert running.interrupt() == (0, [])
 
 

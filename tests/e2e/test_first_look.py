@@ -70,12 +70,7 @@ def ports() -> list[str]:
 @pytest.mark.timeout(300)
 def test_the_quick_start_answers_and_comes_back_as_it_was(tmp_path, sample_model):
     data = tmp_path / "data"
-    place = data / "cache" / "pypi" / f"{pypi.SAMPLE.repo}-{pypi.SAMPLE.revision}"
-    place.mkdir(parents=True)
-    try:
-        os.link(sample_model, place / str(pypi.SAMPLE.file))
-    except OSError:
-        shutil.copy(sample_model, place)
+    put_sample(sample_model, data)
     words = ("quickstart", "--data-dir", str(data), "--host", "127.0.0.1", *ports())
 
     with Command(tmp_path, *words) as first:
@@ -90,6 +85,7 @@ def test_the_quick_start_answers_and_comes_back_as_it_was(tmp_path, sample_model
         assert url is not None
         assert models(url.group(1), key.group()) == ["smollm2"]
         assert first.interrupt() == (0, [])
+    assert not list((data / "worker").rglob("engine.json")), "it holds the engine's key"
 
     with Command(tmp_path, *words) as again:
         said = again.wait_for("Serving; Ctrl-C stops everything.")
@@ -97,6 +93,34 @@ def test_the_quick_start_answers_and_comes_back_as_it_was(tmp_path, sample_model
         assert "deploying" not in said
         assert "sk-aims_" not in said
         assert again.interrupt() == (0, [])
+
+
+@pytest.mark.timeout(200)
+def test_a_quick_start_that_is_stopped_half_way_ends_well_and_goes_on_next_time(
+    tmp_path, sample_model
+):
+    data = tmp_path / "data"
+    put_sample(sample_model, data)
+    words = ("quickstart", "--data-dir", str(data), "--host", "127.0.0.1", *ports())
+    for stage in ("worker is ready", "starting on"):
+        with Command(tmp_path, *words) as stopped:
+            stopped.wait_for(stage)
+            assert stopped.interrupt() == (0, [])
+            assert "Traceback" not in stopped.said()
+            assert "failed" not in stopped.said()
+    with Command(tmp_path, *words) as again:
+        again.wait_for("Serving; Ctrl-C stops everything.")
+        assert again.interrupt() == (0, [])
+
+
+def put_sample(sample_model: Path, data: Path) -> None:
+    """Where the quick start keeps what it has fetched."""
+    place = data / "cache" / "pypi" / f"{pypi.SAMPLE.repo}-{pypi.SAMPLE.revision}"
+    place.mkdir(parents=True)
+    try:
+        os.link(sample_model, place / str(pypi.SAMPLE.file))
+    except OSError:
+        shutil.copy(sample_model, place)
 
 
 def models(base_url: str, key: str) -> list[str]:

@@ -112,7 +112,18 @@ class Tour:
             same = found.spec.model.path == str(path)
             made = found if same else client.deployments.patch(NAME, {"spec": spec})
         generation = int(made.metadata.get("generation") or 0)
-        wait_ready(self._here, client, NAME, timeout_s=READY_S, generation=generation)
+        wait_ready(
+            self._here,
+            client,
+            NAME,
+            timeout_s=READY_S,
+            generation=generation,
+            look=self._check_stopping,
+        )
+
+    def _check_stopping(self) -> None:
+        if self._stopping.is_set():
+            raise UnavailableError("The quick start is stopping.")
 
     def _ask(self, client: "Client") -> None:
         """Ask, and print the answer as it comes."""

@@ -1,5 +1,6 @@
 """Waiting for a deployment, the same way in every command that can: progress, Ctrl-C, verdicts."""
 
+from collections.abc import Callable
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from aimindserve.cli._invocation import Invocation
 from aimindserve.cli._progress import showing
 from aimindserve.client.errors import CannotScheduleError
 from aimindserve.client.objects import Deployment
-from aimindserve.client.waiting import Outcome, Waiting, timed_out
+from aimindserve.client.waiting import Outcome, Progress, Waiting, timed_out
 from aimindserve.core.errors import AimsError
 
 if TYPE_CHECKING:
@@ -18,16 +19,29 @@ TIMEOUT = "30m"
 
 
 def wait_ready(
-    here: Invocation, client: "Client", name: str, *, timeout_s: float, generation: int = 0
+    here: Invocation,
+    client: "Client",
+    name: str,
+    *,
+    timeout_s: float,
+    generation: int = 0,
+    look: Callable[[], None] | None = None,
 ) -> Deployment:
-    """Wait until `name` is ready and show how it goes.
+    """Wait until `name` is ready and show how it goes; `look` is called at least once a second, and
+    what it raises ends the waiting.
 
     Raises TargetFailedError, CannotScheduleError (with every worker's reason in its hint),
     WaitTimeoutError. Ctrl-C stops the waiting, not the work, and says so.
     """
     try:
         with showing(here, name) as show:
-            return client.wait_ready(name, timeout_s=timeout_s, generation=generation, seen=show)
+
+            def seen(progress: Progress) -> None:
+                if look is not None:
+                    look()
+                show(progress)
+
+            return client.wait_ready(name, timeout_s=timeout_s, generation=generation, seen=seen)
     except CannotScheduleError as error:
         error.params["why"] = _why(here, client, str(error.params.get("instance") or ""))
         raise

@@ -17,7 +17,7 @@ from aimindserve.core.reason import Reason
 from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.kit.tasks import TaskSupervisor
-from aimindserve.runtimes.base import Runtime
+from aimindserve.runtimes.base import Handle, Runtime
 from aimindserve.sources.base import Source
 from aimindserve.worker.alarm import Alarm
 from aimindserve.worker.board import (
@@ -290,6 +290,8 @@ class Agent:
         self.membership.keep = self._persist
         now = Moment(self._clock.monotonic(), self._clock.now())
         recall(self.board, state, await self._runtime.recover(), now)
+        living = [(p.handle.instance, p.handle.run) for p in self.board.processes.values()]
+        await self._edges.logs.sweep(living, [*self.board.courses])
         for process in self.board.processes.values():
             log.info("engine.adopted", instance=process.handle.instance, pid=process.handle.pid)
 
@@ -341,9 +343,7 @@ class Agent:
         handles = {handle.token: handle for handle in await self._runtime.recover()}
         handles.update((p.token, p.handle) for p in self.board.processes.values())
         graces = {p.token: p.grace_s for p in self.board.processes.values()}
-        ends = (
-            self._runtime.stop(handle, graces.get(token, 10.0)) for token, handle in handles.items()
-        )
+        ends = (self._finish(handle, graces.get(token, 10.0)) for token, handle in handles.items())
         all_ended = True
         for result in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(result, AimsError):
@@ -352,6 +352,10 @@ class Agent:
             elif isinstance(result, BaseException):
                 raise result
         return all_ended
+
+    async def _finish(self, handle: Handle, grace_s: float) -> None:
+        await self._runtime.stop(handle, grace_s)
+        self._edges.logs.drop_run(handle.instance, handle.run)
 
     def _bench(self) -> Bench:
         return Bench(

@@ -110,6 +110,11 @@ class Logs(Protocol):
         """The beginning of a log, without control characters."""
         ...
 
+    async def sweep(self, living: Sequence[tuple[str, int]], known: Sequence[str]) -> None:
+        """After a crash: remove private directories of runs that do not live, (instance, run), and
+        everything of instances that are not known."""
+        ...
+
     async def tidy(self, living: Sequence[tuple[str, int]]) -> None:
         """Rotate logs that have grown, drop those of old runs. `living`: (instance, run)."""
         ...

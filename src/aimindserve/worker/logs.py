@@ -68,6 +68,11 @@ class RunLogs:
         """The beginning of a log, without control characters; the oldest part that is kept."""
         return await asyncio.to_thread(first_lines, Path(log_path), count)
 
+    async def sweep(self, living: Sequence[tuple[str, int]], known: Sequence[str]) -> None:
+        """After a crash: remove private directories of runs that do not live, (instance, run), and
+        everything of instances that are not known."""
+        await asyncio.to_thread(self._sweep, living, known)
+
     async def tidy(self, living: Sequence[tuple[str, int]]) -> None:
         """Rotate logs that have grown, drop those of old runs and of instances long gone."""
         await asyncio.to_thread(self._tidy, living)
@@ -117,6 +122,16 @@ class RunLogs:
         for run, path in files:
             if run not in kept:
                 path.unlink(missing_ok=True)
+
+    def _sweep(self, living: Sequence[tuple[str, int]], known: Sequence[str]) -> None:
+        kept = {*known, *(instance for instance, _ in living)}
+        for folder in _folders(self._runs):
+            if folder.name not in kept:
+                shutil.rmtree(folder, ignore_errors=True)
+                continue
+            for run in _folders(folder):
+                if run.name.isdecimal() and (folder.name, int(run.name)) not in living:
+                    shutil.rmtree(run, ignore_errors=True)
 
     def _drop_gone(self) -> None:
         for folder in _folders(self._runs):

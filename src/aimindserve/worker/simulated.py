@@ -157,6 +157,9 @@ class NoLogs:
     async def first_lines(self, log_path: str, count: int) -> Sequence[str]:  # noqa: ARG002 - protocol
         return []
 
+    async def sweep(self, living: Sequence[tuple[str, int]], known: Sequence[str]) -> None:
+        """There is nothing to sweep."""
+
     async def tidy(self, living: Sequence[tuple[str, int]]) -> None:
         """There is nothing to tidy."""
 

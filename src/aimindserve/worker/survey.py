@@ -44,6 +44,11 @@ class Survey:
             raise RuntimeError("the machine has not been surveyed yet")
         return self._inventory
 
+    @property
+    def done(self) -> bool:
+        """Whether the machine has been looked at."""
+        return self._inventory is not None
+
     async def refresh(self, worker: str) -> None:
         """Look again: usage always, the inventory when its time has come."""
         now = self._clock.monotonic()

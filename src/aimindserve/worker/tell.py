@@ -123,8 +123,8 @@ class Teller:
 
     async def _last_words(self) -> None:
         identity = self._means.membership.identity
-        if identity is None:
-            return
+        if identity is None or not self._means.survey.done:
+            return  # it ends before it has said anything
         with anyio.move_on_after(FAREWELL_S):
             try:
                 await self._send(identity)

@@ -209,6 +209,32 @@ def test_an_engine_that_cannot_be_ended_is_not_told_to_be_gone():
     run_virtual(main())
 
 
+def test_an_agent_may_be_stopped_at_any_step_of_its_start():
+    async def main():
+        bench = Bench()
+        async with bench.running():
+            await bench.want(wanted())
+            await asyncio.sleep(3)
+        recover = bench.runtime.recover
+
+        async def slowly():
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return await recover()
+
+        bench.runtime.recover = slowly
+        for steps in range(20):
+            task = asyncio.get_running_loop().create_task(bench.agent().run())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            (ended,) = await asyncio.gather(task, return_exceptions=True)
+            assert isinstance(ended, asyncio.CancelledError), (steps, ended)
+        assert bench.runtime.living == []
+
+    run_virtual(main())
+
+
 def test_a_crash_says_nothing():
     async def main():
         bench = Bench()

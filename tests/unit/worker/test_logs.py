@@ -14,6 +14,15 @@ def logs(tmp_path):
     return RunLogs(tmp_path / "runs", tmp_path / "serve", size_limit=1000)
 
 
+def test_what_a_crash_left_is_swept_away_and_what_lives_is_not(logs, tmp_path):
+    places = [logs.place(*run)[0] for run in (("a-1", 1), ("a-1", 2), ("b-1", 1), ("c-1", 7))]
+    for folder in (*places, logs.home("a-1"), logs.home("b-1"), logs.home("c-1")):
+        Path(folder).mkdir(parents=True)
+    asyncio.run(logs.sweep([("a-1", 2)], ["a-1", "b-1"]))
+    left = {str(path.relative_to(tmp_path / "runs")) for path in (tmp_path / "runs").rglob("*")}
+    assert left == {"a-1", "a-1/2", "a-1/home", "b-1", "b-1/home"}
+
+
 def write(logs, instance, run, text):
     path = Path(logs.place(instance, run)[1])
     path.parent.mkdir(parents=True, exist_ok=True)
