@@ -36,5 +36,6 @@ def test_the_needs_are_what_they_were():
     assert pricing.NEEDS.read_text(encoding="utf-8") == pricing.needs()
 
 
-def test_the_reference_page_is_current():
+def test_the_reference_pages_are_current():
     assert pricing.PAGE.read_text(encoding="utf-8") == pricing.page()
+    assert pricing.PAGE_ZH.read_text(encoding="utf-8") == pricing.page_zh()
