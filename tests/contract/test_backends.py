@@ -73,10 +73,10 @@ def suited(name, model):
     return (path.parent, SUITED[name]) if name in SUITED else model
 
 
-def context(name, model, run_dir, port=40555, parameters=()):
+def context(name, model, run_dir, port=40555, parameters=(), categories=()):
     path, facts = suited(name, model)
     backend = find(name)
-    options = Options(parameters=parameters)
+    options = Options(parameters=parameters, categories=categories)
     shape = backend.shapes(facts, options)[-1]
     ranks = tuple(
         Rank(
@@ -182,11 +182,12 @@ def test_the_launch_is_pure_and_keeps_the_secret_in_files(name, model, tmp_path)
 class Engine:
     """One engine started as a runtime would: nothing inherited but what it needs to run at all."""
 
-    def __init__(self, name, model, run_dir, parameters=()):
+    def __init__(self, name, model, run_dir, parameters=(), categories=()):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        spec = backends()[name].launch(context(name, model, run_dir, self.port, parameters))
+        here = context(name, model, run_dir, self.port, parameters, categories)
+        spec = backends()[name].launch(here)
         for file, text in spec.files:
             (run_dir / file).write_text(text, encoding="utf-8")
         self.log = run_dir / "log"
@@ -301,6 +302,32 @@ def test_llama_cpp_gives_a_slot_as_many_tokens_as_it_says(words, model, tmp_path
         assert status == 200
         slot = json.loads(body)["default_generation_settings"]["n_ctx"]
     assert backends()["llama.cpp"].context(facts, Options(words)) == slot
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_a_model_that_writes_text_embeds_when_it_is_deployed_for_that(name, model, tmp_path):
+    with Engine(name, model, tmp_path, categories=(Category.EMBEDDING,)) as engine:
+        engine.wait_ready()
+        status, body = engine.call("/v1/embeddings", {"model": "tiny", "input": ["a", "b c"]})
+        assert status == 200, body
+        assert len(json.loads(body)["data"]) == 2
+
+
+def test_llama_cpp_takes_texts_as_long_as_it_says(model, tmp_path):
+    """Beyond a ubatch too: pooled by the last token, a text can be cut."""
+    words = ("--ctx-size=1000", "--ubatch-size=64")
+    options = Options(parameters=words, categories=(Category.EMBEDDING,))
+    longest = backends()["llama.cpp"].context(model[1], options)
+    assert longest == 1024, "as the engine rounds it"
+    with Engine("llama.cpp", model, tmp_path, words, (Category.EMBEDDING,)) as engine:
+        engine.wait_ready()
+        tokens = json.loads(engine.call("/tokenize", {"content": "!" * 8})[1])["tokens"]
+        text = "!" * (8 * (longest - 8) // len(tokens))
+        status, body = engine.call("/v1/embeddings", {"model": "tiny", "input": text})
+        assert status == 200, body
+        assert 64 < json.loads(body)["usage"]["prompt_tokens"] <= longest
+        status, body = engine.call("/v1/embeddings", {"model": "tiny", "input": text * 2})
+        assert status == 400
 
 
 def test_llama_cpp_says_what_is_wrong_with_a_file(model, tmp_path):

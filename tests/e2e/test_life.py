@@ -76,6 +76,43 @@ def test_embeddings_are_refused_with_a_sentence(client: openai.OpenAI) -> None:
     assert "embedding" in str(refused.value).lower()
 
 
+def test_a_model_deployed_for_embedding_embeds(
+    system: System, client: openai.OpenAI, sample_model: Path
+) -> None:
+    system.deploy("vectors", sample_model, categories=["embedding"])
+    eventually(
+        lambda: any(model.id == "vectors" and model.ready for model in client.models.list()),
+        within_s=60,
+        what="vectors ready",
+    )
+    texts = ["A cat sleeps on the sofa.", "A kitten naps on the couch.", "Interest rates rose."]
+    answer = client.embeddings.create(model="vectors", input=texts)
+    cat, kitten, rates = (each.embedding for each in answer.data)
+    assert len(cat) == 576
+
+    def alike(one: list[float], other: list[float]) -> float:
+        return sum(a * b for a, b in zip(one, other, strict=True))
+
+    assert alike(cat, kitten) > alike(cat, rates)
+    with pytest.raises(openai.UnprocessableEntityError) as refused:
+        client.chat.completions.create(model="vectors", messages=QUESTION)
+    assert "can make embeddings" in str(refused.value)
+
+    system.deploy("ranks", sample_model, categories=["reranker"])
+    (reason,) = eventually(
+        lambda: [
+            each["status"]["reason"]
+            for each in system.instances("ranks")
+            if (each["status"]["reason"] or {}).get("code") == "backend_unfit"
+        ],
+        within_s=30,
+        what="a refusal",
+    )
+    assert "no head that ranks" in reason["message"]
+    for name in ("vectors", "ranks"):
+        assert system.request("DELETE", f"/api/v1/deployments/{name}")[0] == 200
+
+
 def test_a_wrong_key_and_an_unknown_model_are_told_apart(
     system: System, client: openai.OpenAI
 ) -> None:

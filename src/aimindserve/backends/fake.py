@@ -111,7 +111,10 @@ class Fake:
             "api_key": context.secret,
             "alias": assignment.deployment,
             "rank": context.rank,
-            "categories": [category.value for category in _categories(context.facts)],
+            "categories": [
+                category.value
+                for category in assignment.options.categories or _categories(context.facts)
+            ],
             "fields": dict(_fields(assignment.options)),
         }
         return LaunchSpec(

@@ -39,6 +39,8 @@ TEXT_CONTEXT = 8192
 TEXT_BATCHES = (2048, 512)
 """A text must fit into one ubatch; what is kept per token of it grows with the vocabulary."""
 _TEXTS = (Category.EMBEDDING, Category.RERANKER)
+_SERVED = (Category.LLM, *_TEXTS)
+_NOT_POOLED = ("", "none")
 _ENV_PREFIXES = ("GGML_", "LLAMA_")
 STOP_GRACE_S = 10.0
 
@@ -79,13 +81,17 @@ class LlamaCpp:
         if isinstance(fields, Reason):
             return fields
         refused = refuse_environment(self.name, options.env, _ENV_PREFIXES)
-        return refused or _contradiction(model, fields)
+        return (
+            refused
+            or _wrong_purpose(model, options.categories)
+            or _contradiction(model.served_for(options.categories), fields)
+        )
 
     def shapes(self, model: ModelFacts, options: Options) -> Sequence[Shape]:
         """On one device first, then on several, then partly on the host, then wholly; each with as
         many slots as fit somewhere."""
         fields = _fields(options.parameters)
-        model = self.loads(model, options)
+        model = self.loads(model, options).served_for(options.categories)
         priced = [(words, _settings(model, fields, words)) for words in _plans(model, fields)]
         wanted = _Wanted(fields)
         found = ways(
@@ -109,12 +115,14 @@ class LlamaCpp:
     def loads(self, model: ModelFacts, options: Options) -> ModelFacts:
         """The model with the projector, the adapters and the draft that are loaded with it."""
         fields = _fields(options.parameters)
-        return loaded(model, fields, texts=_embeds(model, fields)).of(model)
+        texts = _embeds(model.served_for(options.categories), fields)
+        return loaded(model, fields, texts=texts).of(model)
 
     def context(self, model: ModelFacts, options: Options) -> int:
         """That of one slot, as the engine rounds and caps it (`n_ctx_slot` in its
         tools/server/server-context.cpp)."""
         fields = _fields(options.parameters)
+        model = model.served_for(options.categories)
         settings = _settings(model, fields, ())
         slot, _ = cells(settings)
         trained = _trained(model, fields)
@@ -126,6 +134,7 @@ class LlamaCpp:
     def lesser(self, model: ModelFacts, options: Options) -> Iterable[Lesser]:
         """Fewer slots, a shorter context, a smaller cache; texts are embedded one by one anyway."""
         fields = _fields(options.parameters)
+        model = model.served_for(options.categories)
         if _embeds(model, fields):
             return ()
         least = _settings(model, fields, _plans(model, fields)[-1])
@@ -153,10 +162,10 @@ class LlamaCpp:
         return Probe(path="/health")
 
     def _config(self, context: LaunchContext) -> dict[str, Any]:
-        placement = context.assignment.placement
-        words = (*placement.parameters, *context.assignment.options.parameters)
+        placement, options = context.assignment.placement, context.assignment.options
+        words = (*placement.parameters, *options.parameters)
         fields = dict(_fields(words))
-        facts = context.facts
+        facts = context.facts and context.facts.served_for(options.categories)
         texts = facts is not None and _embeds(facts, fields)
         if facts is not None:
             chosen = _settings(facts, fields, ())
@@ -180,8 +189,11 @@ class LlamaCpp:
         if fields.pop("reranking", False) or _reranks(facts):
             fields["embedding"] = True
             fields["pooling_type"] = {"enum": "llama_pooling_type.LLAMA_POOLING_TYPE_RANK"}
-        elif texts:
+        elif texts and facts is not None:
             fields["embedding"] = True
+            if facts.pooling in _NOT_POOLED and "pooling_type" not in fields:
+                member = f"LLAMA_POOLING_TYPE_{_pooling(facts, fields).upper()}"
+                fields["pooling_type"] = {"enum": f"llama_pooling_type.{member}"}
         return {
             "model_path": context.model_path,
             "host": "127.0.0.1",
@@ -243,6 +255,20 @@ def _contradiction(model: ModelFacts, fields: Mapping[str, Any]) -> Reason | Non
     return Reason("bad_param", {"backend": BACKEND, "param": param, "detail": detail})
 
 
+def _wrong_purpose(model: ModelFacts, categories: Sequence[Category]) -> Reason | None:
+    """Why the model cannot be served for what the user says, whatever its files say of it."""
+    for category in categories:
+        if category is Category.RERANKER and category not in model.categories:
+            return _unfit("it has no head that ranks documents, as the category reranker needs")
+        if category is Category.EMBEDDING and Category.RERANKER in model.categories:
+            return _unfit("it ranks documents and gives no embeddings")
+        if category is Category.LLM and is_encoder(model):
+            return _unfit("it is an encoder and writes no text, as the category llm needs")
+        if category not in _SERVED:
+            return _unfit(f"this engine serves no model of the category {category.value}")
+    return None
+
+
 def _quantised_without_flash(wanted: _Wanted) -> tuple[str, str] | None:
     kind = wanted.name("cache_type_v", "f16")
     if wanted.name("flash_attn_type", "auto") != "disabled" or kind in ("f32", "f16", "bf16"):
@@ -255,6 +281,11 @@ def _wrong_mode(model: ModelFacts, fields: Mapping[str, Any]) -> tuple[str, str]
         return "--embedding", "this model ranks; leave it out"
     if fields.get("reranking") is True and Category.EMBEDDING in model.categories:
         return "--reranking", "this model embeds and cannot rank"
+    if _embeds(model, fields) and _Wanted(fields).name("pooling_type", "") == "none":
+        return (
+            "--pooling none",
+            "a text would have a vector per token, which /v1/embeddings has not",
+        )
     return None
 
 
@@ -351,7 +382,13 @@ def _trained(model: ModelFacts, fields: Mapping[str, Any]) -> int:
 
 
 def _pooling(model: ModelFacts, fields: Mapping[str, Any]) -> str:
-    return _Wanted(fields).name("pooling_type", model.pooling)
+    """How the vectors of a text's tokens become one. The engine refuses to embed without: a model
+    that was not made for it is read like those that were, by the last token, which alone has seen
+    all others; an encoder by the mean."""
+    told = _Wanted(fields).name("pooling_type", model.pooling)
+    if told not in _NOT_POOLED or "pooling_type" in fields:
+        return told
+    return "mean" if is_encoder(model) else "last"
 
 
 def _embeds(model: ModelFacts, fields: Mapping[str, Any]) -> bool:

@@ -80,6 +80,8 @@ class MindIE:
         or do not divide the model."""
         if model.format != "safetensors" or Category.LLM not in model.categories:
             return _unfit("it runs language models in safetensors files, and this is none")
+        if any(category is not Category.LLM for category in options.categories):
+            return _unfit("it serves models of the category llm alone")
         if any(word.partition("=")[0] in _REMOTE_CODE for word in options.parameters):
             return _bad("--trust-remote-code", "code of a model's repository is not run")
         fields = VOCABULARY.read(options.parameters)

@@ -23,7 +23,7 @@ from aimindserve.backends._vllm_shapes import (
 )
 from aimindserve.backends.base import Lesser
 from aimindserve.core.errors import UnsupportedError
-from aimindserve.core.facts import ModelFacts, Options
+from aimindserve.core.facts import Category, ModelFacts, Options
 from aimindserve.core.launch import LaunchContext, LaunchSpec, Probe
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
@@ -79,12 +79,17 @@ class Vllm:
         if isinstance(fields, Reason):
             return fields
         refused = refuse_environment(self.name, options.env, _ENV_NAMES)
-        return refused or _contradiction(model, fields)
+        return (
+            refused
+            or _wrong_purpose(model, options.categories)
+            or _contradiction(model.served_for(options.categories), fields)
+        )
 
     def shapes(self, model: ModelFacts, options: Options) -> Sequence[Shape]:
         """On one device, on several of a worker, with a shorter context, on several workers where
         allowed, on processors."""
         fields = _fields(options.parameters)
+        model = model.served_for(options.categories)
         return tuple(shapes(model, fields, across=options.distributed))
 
     def loads(self, model: ModelFacts, options: Options) -> ModelFacts:  # noqa: ARG002
@@ -123,6 +128,9 @@ class Vllm:
         found = installation(context, GPU if on_devices else CPU)
         fields = dict(_fields((*placement.parameters, *options.parameters)))
         fields.pop("device", None)
+        turned = context.facts is not None and _is_turned(context.facts, options.categories)
+        if turned and not {"runner", "task"} & fields.keys():
+            fields["runner"] = "pooling"  # vLLM puts its own pooler on top (models/adapters.py)
         config = Path(context.run_dir) / CONFIG_NAME
         env = [*_OFFLINE]
         if not on_devices:
@@ -153,6 +161,20 @@ def _processor_env(fields: dict[str, Any]) -> list[tuple[str, str]]:
     fields.pop("gpu-memory-utilization", None)
     gib = 0 if cache is None else max(-(-int(cache) // GIB), 1)
     return [("VLLM_CPU_KVCACHE_SPACE", str(gib))] if gib else []
+
+
+def _is_turned(model: ModelFacts, categories: Sequence[Category]) -> bool:
+    """Whether a model that was not made for it is to embed texts."""
+    return Category.EMBEDDING in categories and Category.EMBEDDING not in model.categories
+
+
+def _wrong_purpose(model: ModelFacts, categories: Sequence[Category]) -> Reason | None:
+    """Why the model cannot be served for what the user says, whatever its files say of it."""
+    if Category.RERANKER in categories and Category.RERANKER not in model.categories:
+        return _unfit("it has no head that ranks documents, as the category reranker needs")
+    if _is_turned(model, categories) and Category.LLM in categories:
+        return _unfit("one engine either writes text or embeds: deploy it twice")
+    return None
 
 
 def _unknown(model: ModelFacts, options: Options) -> Reason | None:

@@ -53,6 +53,9 @@ class VoxBox:
         """Refuses models that are not of speech, and Whisper not stored as CTranslate2 does."""
         if not any(category in _SPEECH for category in model.categories):
             return _unfit("it runs models of speech, and this is none")
+        other = [each.value for each in options.categories if each not in model.categories]
+        if other:
+            return _unfit(f"it is no model of the category {other[0]}")
         if model.architecture == "whisper" and model.format != "ctranslate2":
             return _unfit("it reads Whisper as CTranslate2 stores it (faster-whisper)")
         fields = VOCABULARY.read(options.parameters)

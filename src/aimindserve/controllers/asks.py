@@ -119,6 +119,7 @@ def options_of(template: DeploymentSpec) -> Options:
         cpu_offloading=template.cpu_offloading,
         distributed=template.distributed_inference_across_workers,
         backend_version=template.backend_version,
+        categories=template.categories,
     )
 
 

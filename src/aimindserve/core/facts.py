@@ -222,6 +222,10 @@ class ModelFacts:
     recurrent_width: int = 0
     """Values per token that a recurrent layer holds at once while it computes."""
 
+    def served_for(self, categories: tuple[Category, ...]) -> "ModelFacts":
+        """The model when it is to be served for `categories`; empty: for its own."""
+        return replace(self, categories=categories) if categories else self
+
     def alone(self) -> "ModelFacts":
         """The model without anything beside it."""
         return replace(self, companions=()) if self.companions else self
@@ -241,3 +245,5 @@ class Options:
     cpu_offloading: bool = True
     distributed: bool = False
     backend_version: str | None = None
+    categories: tuple[Category, ...] = ()
+    """What the model is to be served for, as the user says; empty: what its files say."""

@@ -73,6 +73,7 @@ def _assignment(instance: Instance) -> Assignment:
             cpu_offloading=template.cpu_offloading,
             distributed=template.distributed_inference_across_workers,
             backend_version=template.backend_version,
+            categories=template.categories,
         ),
         placement=placement,
         restart_on_error=template.restart_on_error,

@@ -168,6 +168,16 @@ def test_without_offloading_only_devices_are_left():
         (replace(FACTS, key_length=80), Options(parameters=("-ctk", "q8_0")), "bad_param"),
         (RERANKER, Options(parameters=("--embedding",)), "bad_param"),
         (EMBEDDER, Options(parameters=("--reranking",)), "bad_param"),
+        (EMBEDDER, Options(parameters=("--pooling=none",)), "bad_param"),
+        (FACTS, Options(categories=(Category.RERANKER,)), "backend_unfit"),
+        (RERANKER, Options(categories=(Category.EMBEDDING,)), "backend_unfit"),
+        (EMBEDDER, Options(categories=(Category.LLM,)), "backend_unfit"),
+        (FACTS, Options(categories=(Category.IMAGE,)), "backend_unfit"),
+        (
+            FACTS,
+            Options(parameters=("--pooling=none",), categories=(Category.EMBEDDING,)),
+            "bad_param",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_it_starts(facts, options, code):
@@ -224,6 +234,20 @@ def test_embedding_models_start_in_their_mode_and_take_long_texts():
     assert fields["n_ctx"] == 8192
     assert fields["n_batch"] == fields["n_ubatch"] == 2048
     assert "pooling_type" not in fields
+
+
+def test_a_model_that_writes_text_is_priced_and_started_to_embed_when_that_is_wanted():
+    embeds = Options(categories=(Category.EMBEDDING,))
+    assert PLUGIN.serves(FACTS, embeds) is None
+    shapes = PLUGIN.shapes(FACTS, embeds)
+    assert "tokens" not in shapes[0].label, "one slot, whose context is that of a text"
+    assert PLUGIN.context(FACTS, Options(shapes[0].parameters, categories=(Category.EMBEDDING,)))
+    _, config = launch(categories=(Category.EMBEDDING,))
+    assert config["fields"]["embedding"] is True
+    assert config["fields"]["pooling_type"]["enum"].endswith("LAST")
+    assert config["fields"]["n_parallel"] == 1
+    _, config = launch("--pooling=mean", categories=(Category.EMBEDDING,))
+    assert config["fields"]["pooling_type"]["enum"].endswith("MEAN")
 
 
 def test_rerankers_start_ranking():

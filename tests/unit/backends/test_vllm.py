@@ -268,3 +268,20 @@ def test_several_workers_are_refused_until_they_can_be_started():
     found = [s for s in shapes(LLAMA_31_70B, distributed=True) if s.across]
     with pytest.raises(UnsupportedError, match="several workers"):
         PLUGIN.launch(context(found[0], workers=("w1", "w2")))
+
+
+def test_a_model_that_writes_text_embeds_when_that_is_wanted():
+    embeds = Options(categories=(Category.EMBEDDING,))
+    assert PLUGIN.serves(LLAMA_31_8B, embeds) is None
+    shape = PLUGIN.shapes(LLAMA_31_8B, embeds)[0]
+    assert "--runner=pooling" in PLUGIN.launch(context(shape, embeds)).argv
+    told = replace(embeds, parameters=("--runner=generate",))
+    assert "--runner=pooling" not in PLUGIN.launch(context(shape, told)).argv
+    assert "--runner=pooling" not in PLUGIN.launch(context(shape)).argv
+
+
+@pytest.mark.parametrize(
+    "categories", [(Category.RERANKER,), (Category.LLM, Category.EMBEDDING)], ids=str
+)
+def test_what_a_model_cannot_be_served_for_is_refused(categories):
+    assert PLUGIN.serves(LLAMA_31_8B, Options(categories=categories)).code == "backend_unfit"
