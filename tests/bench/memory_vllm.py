@@ -7,9 +7,10 @@ starts vLLM through the launch specification of the backend, waits until it answ
 that fills the context and several short ones at once, and reads the resident memory of all its
 processes: what they hold when they have loaded, and the highest afterwards. The cache is what its
 log says; weights are what its worker holds more than that of a model of next to nothing, before it
-was asked anything; work is what it took on top while it answered; runtime is the rest. The whole is
-the highest of all processes, loading included; pages of libraries count once for each of them.
-One line per setting, ours/theirs, MiB. Linux only.
+was asked anything, with the smallest batches; work is what it took on top, when it profiled itself
+with a full batch and while it answered; runtime is the rest. The whole is the highest of all
+processes, loading included; pages of libraries count once for each of them. One line per setting,
+ours/theirs, MiB. Linux only.
 """
 
 import argparse
@@ -48,6 +49,7 @@ SMALL = {
     "max_position_embeddings": 8192,
 }
 LARGE = {**SMALL, "hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32}
+WORDS = {**SMALL, "vocab_size": 128256}
 SOME = (
     ("nothing", NOTHING, "--max-model-len=1024"),
     ("374 MB", SMALL, "--max-model-len=1024"),
@@ -56,7 +58,11 @@ SOME = (
 MORE = (
     ("374 MB", SMALL, "--max-model-len=4096 --kv-cache-memory-bytes=3221225472"),
     ("374 MB", SMALL, "--max-model-len=1024 --dtype=float32"),
+    ("374 MB", SMALL, "--max-model-len=2048 --max-num-batched-tokens=4096"),
+    ("768 MB", WORDS, "--max-model-len=1024"),
+    ("768 MB", WORDS, "--max-model-len=1024 --max-num-seqs=128"),
     ("1.2 GB", LARGE, "--max-model-len=2048"),
+    ("1.2 GB", LARGE, "--max-model-len=2048 --max-num-batched-tokens=8192"),
 )
 
 
@@ -86,22 +92,25 @@ def main():
     arguments = parser.parse_args()
     columns = "".join(f"{name:>14}" for name in ("weights", "KV", "work", "runtime", "total"))
     print(f"{'model':8} {'parameters':56}{columns}   error")
-    base = 0.0
+    least = {}
     for name, shape, line in SOME + (MORE if arguments.full else ()):
         with tempfile.TemporaryDirectory() as folder:
             found = measure(arguments.python, shape, line, Path(folder))
         if found is not None:
-            base = base or found.idle - cache_of(found.log)
-            show(name, line, found, base)
+            model = name, "float32" in line
+            loaded = found.idle - cache_of(found.log)
+            least[model] = min(least.get(model, loaded), loaded)
+            show(name, line, found, least[model], least["nothing", False])
 
 
-def show(name, line, found, base):
+def show(name, line, found, loaded, base):
+    """`loaded`: the worker with this model and no cache; `base`: with next to none."""
     cache = cache_of(found.log)
     ours = found.ours
     pairs = (
-        (ours.weights, found.idle - cache - base),
+        (ours.weights, loaded - base),
         (ours.kv_cache, cache),
-        (ours.compute, found.worker - found.idle),
+        (ours.compute, found.worker - cache - loaded),
         (ours.runtime, found.others + base),
         (ours.total, found.total),
     )
@@ -168,7 +177,8 @@ def measure(python, shape, line, folder):
         loading = highest(process.pid)
         idle = max(held(process.pid)) / MIB
         forget_highest(process.pid)
-        work(facts, int(re.search(r"max-model-len=(\d+)", line).group(1)))
+        told = " ".join((line, *chosen.parameters))
+        work(number("max-model-len", told), number("max-num-batched-tokens", told))
         each = highest(process.pid)
         text = log.read_text(errors="replace")
         if process.poll() is not None:
@@ -200,14 +210,19 @@ def answers():
         return False
 
 
-def work(facts, context):
-    """One prompt as long as may be, then eight at once."""
-    ask([5 + at % 200 for at in range(context - 16)])
-    threads = [threading.Thread(target=ask, args=([7 + at] * 64,)) for at in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def number(name, line):
+    return int(re.search(rf"{name}=(\d+)", line).group(1))
+
+
+def work(context, batch):
+    """Prompts as long as may be that fill a batch, twice, then eight short ones at once."""
+    long = [[5 + (at + 7 * one) % 200 for at in range(context - 16)] for one in range(9)]
+    for prompts in (*[long[: -(-batch // context) + 1]] * 2, [[7 + at] * 64 for at in range(8)]):
+        threads = [threading.Thread(target=ask, args=(prompt,)) for prompt in prompts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
 
 def ask(tokens):

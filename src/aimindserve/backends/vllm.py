@@ -83,9 +83,10 @@ class Vllm:
 
     def shapes(self, model: ModelFacts, options: Options) -> Sequence[Shape]:
         """On one device, on several of a worker, with a shorter context, on several workers where
-        allowed, on processors."""
+        allowed, on processors where those will do."""
         fields = _fields(options.parameters)
-        return tuple(shapes(model, fields, across=options.distributed))
+        found = shapes(model, fields, across=options.distributed, processors=options.cpu_offloading)
+        return tuple(found)
 
     def loads(self, model: ModelFacts, options: Options) -> ModelFacts:  # noqa: ARG002
         """Nothing beside the model."""

@@ -101,6 +101,11 @@ def test_variables_that_load_plugins_are_refused(name):
             "share a scale",
         ),
         (LLAMA_31_8B, "--pipeline-parallel-size=33", "only 32 layers"),
+        (
+            replace(LLAMA_31_8B, architecture_class="Zamba2ForCausalLM"),
+            "--pipeline-parallel-size=2",
+            "between its layers",
+        ),
         (LLAMA_31_8B, "--max-model-len=200k", "at most 131072"),
     ],
 )
@@ -115,9 +120,66 @@ def test_the_longest_context_on_the_fewest_devices_comes_first():
     order = [(-int(flags(s)["max-model-len"]), len(s.ranks[0].devices)) for s in found]
     assert order == sorted(order)
     assert flags(found[0])["max-model-len"] == "8192"
-    assert {len(s.ranks[0].devices) for s in found} == {1, 2, 4, 8, 16}
+    assert {len(s.ranks[0].devices) for s in found} == {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16}
     assert "shortened from 8192" in found[-1].label
     assert len({shape.label for shape in shapes()}) == len(shapes())
+
+
+def cuts(facts, *words):
+    """{devices: (tensor, pipeline)} of the first shape with as many."""
+    found = {}
+    for shape in on_devices(shapes(facts, *words)):
+        said = flags(shape)
+        sizes = (
+            int(said.get("tensor-parallel-size", 1)),
+            int(said.get("pipeline-parallel-size", 1)),
+        )
+        found.setdefault(len(shape.ranks[0].devices), sizes)
+    return found
+
+
+def test_heads_are_cut_as_far_as_they_can_be_and_layers_for_the_rest():
+    assert cuts(LLAMA_31_8B) == {
+        **{count: (count, 1) for count in (1, 2, 4, 8, 16)},
+        **{count: (1, count) for count in (3, 5, 7)},
+        6: (2, 3),
+        10: (2, 5),
+        12: (4, 3),
+        14: (2, 7),
+    }
+    threefold = llama(24, 3072, 8448, 24, 6, 131_136)
+    assert cuts(threefold)[3] == (3, 1)
+    assert cuts(threefold)[6] == (6, 1)
+    assert cuts(threefold)[12] == (12, 1)
+    few = llama(4, 768, 3072, 12, 12, 30528)
+    assert 7 not in cuts(few)
+    assert 3 not in cuts(replace(LLAMA_31_8B, architecture_class="Zamba2ForCausalLM"))
+
+
+def test_a_pipeline_that_is_asked_for_may_be_cut_further():
+    found = on_devices(shapes(LLAMA_31_8B, "--pipeline-parallel-size=3"))
+    assert sorted({len(shape.ranks[0].devices) for shape in found}) == [3, 6, 12]
+    assert all("pipeline-parallel-size" not in flags(shape) for shape in found)
+
+
+def test_processors_are_not_offered_without_offloading():
+    found = PLUGIN.shapes(LLAMA_31_8B, Options(cpu_offloading=False))
+    assert all(shape.ranks[0].devices for shape in found)
+    asked = PLUGIN.shapes(LLAMA_31_8B, Options(cpu_offloading=False, parameters=("--device=cpu",)))
+    assert asked
+    assert not any(shape.ranks[0].devices for shape in asked)
+
+
+def test_more_ranks_than_a_worker_has_devices_span_workers():
+    found = shapes(LLAMA_31_70B, "--tensor-parallel-size=16", distributed=True)
+    spans = [
+        (len(shape.ranks), len(shape.ranks[0].devices))
+        for shape in found
+        if shape.across and "pipeline-parallel-size" not in flags(shape)
+    ]
+    assert spans == [(2, 8), (4, 4), (8, 2)]
+    labels = [shape.label for shape in found if shape.across]
+    assert labels[0] == "16 devices on 2 workers, tensor parallel 16, 1 × 8192 tokens"
 
 
 def test_everything_that_decides_over_memory_is_said():
