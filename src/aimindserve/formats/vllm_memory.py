@@ -54,14 +54,17 @@ SERVER_BYTES = 1264 * MIB
 """Host memory of the API server and the engine's core together; see tests/bench/memory_vllm.py."""
 WORKER_BYTES = 2048 * MIB
 """Host memory of the process of one device: libraries, pinned buffers. Not measured here."""
-PROCESSOR_WORKER_BYTES = 672 * MIB
+PROCESSOR_WORKER_BYTES = 816 * MIB
 """The same of a worker that runs on processors; see tests/bench/memory_vllm.py."""
-PACKED_SHARE, PACKED_BYTES = 0.18, 64 * MIB
-"""What rearranging weights for a processor's kernels leaves behind, beside a second copy of the
-output matrix (`dispatch_cpu_unquantized_gemm`): of layers, and in any case. Measured there."""
-PROCESSOR_WORK_FACTOR, PROCESSOR_WORK_BYTES = 3.8, 96 * MIB
-"""What intermediate values take on processors, where freed memory is not given back: of what they
-take on a device, and in any case. Measured there: 3.0 to 3.6 for prompts that fill a batch."""
+WORD_BYTES = 2304
+"""A word of the vocabulary in the tokenizer of a process: 2.1 to 2.3 kB measured there with 32,000
+and 128,256 words. The server has one, and the engine's core, for structured answers."""
+PACKED_SHARE = 0.11
+"""What rearranging weights for a processor's kernels leaves behind of layers, beside a second copy
+of the output matrix (`dispatch_cpu_unquantized_gemm`). Measured there: 0.06 to 0.13."""
+PROCESSOR_WORK_FACTOR, PROCESSOR_TOKEN_BYTES = 1.6, 56 * 1024
+"""What intermediate values take on processors, where kernels compute in float32 and freed memory is
+not given back: of what they take on a device, and for each token. Measured there."""
 ENCODER_TOKENS = 16_384
 """Largest picture in tokens of the language model: Qwen2-VL's `max_pixels` 12,845,056."""
 ENCODER_WIDTHS = 12
@@ -167,12 +170,17 @@ def cache_need(facts: ModelFacts, settings: Settings, layers: range) -> int:
 def activation_peak(facts: ModelFacts, settings: Settings) -> int:
     """Peak of the batch that vLLM runs to profile itself (`profile_run` in gpu_model_runner.py):
     the widest layer for all tokens of a step, or sampling for all its sequences, whichever is more;
-    before it, encoding the pictures of a step.
+    before it, encoding the pictures of a step."""
+    layer = layer_peak(facts, settings)
+    if is_encoder(facts):
+        return layer
+    return max(layer, sampling_peak(facts, settings), _encoding_peak(facts, settings))
 
-    Values of a token: residual, normed input, output and its sum over the ranks; beside them
-    queries twice with keys and values, or the feed-forward's gate, up and product, or those of its
-    experts with each expert's output (`fused_moe`).
-    """
+
+def layer_peak(facts: ModelFacts, settings: Settings) -> int:
+    """Values of all tokens of a step in the widest layer: residual, normed input, output and its
+    sum over the ranks; beside them queries twice with keys and values, or the feed-forward's gate,
+    up and product, or those of its experts with each expert's output (`fused_moe`)."""
     size, tokens, ranks = 2, settings.batched_tokens, settings.tensor_parallel
     width = facts.embedding_length
     query = facts.head_count * (facts.key_length or width)
@@ -182,13 +190,15 @@ def activation_peak(facts: ModelFacts, settings: Settings) -> int:
         wide = facts.expert_feed_forward_length or facts.feed_forward_length
         shared = 3 * facts.shared_expert_feed_forward_length // ranks
         inner = max(inner, facts.expert_used_count * (3 * wide // ranks + width) + shared)
-    layer = size * tokens * (4 * width + max(attention, inner))
-    if is_encoder(facts):
-        return layer
-    sampled = min(settings.sequences, tokens)
+    return size * tokens * (4 * width + max(attention, inner))
+
+
+def sampling_peak(facts: ModelFacts, settings: Settings) -> int:
+    """Scores of all sequences of a step while one word of each is chosen."""
     vocabulary = -(-facts.vocabulary_size // VOCABULARY_PAD) * VOCABULARY_PAD
-    sampling = size * tokens * width + LOGIT_BYTES * sampled * vocabulary
-    return max(layer, sampling, _encoding_peak(facts, settings))
+    sampled = min(settings.sequences, settings.batched_tokens)
+    states = 2 * settings.batched_tokens * facts.embedding_length
+    return states + LOGIT_BYTES * sampled * vocabulary
 
 
 def runtime_bytes(facts: ModelFacts, settings: Settings, layers: range) -> int:
@@ -215,13 +225,14 @@ def processor_need(facts: ModelFacts, settings: Settings, cache_bytes: int) -> M
     they are rearranged."""
     parts, weights = facts.part_bytes, rank_weights(facts, settings)
     layers = max(weights - parts.embedding - parts.output, 0)
-    packed = int(layers * PACKED_SHARE) + (parts.output or parts.embedding) + PACKED_BYTES
-    work = activation_peak(facts, settings) * PROCESSOR_WORK_FACTOR
+    packed = int(layers * PACKED_SHARE) + (parts.output or parts.embedding)
+    work = int(layer_peak(facts, settings) * PROCESSOR_WORK_FACTOR)
+    work += PROCESSOR_TOKEN_BYTES * settings.batched_tokens
     return MemoryParts(
         weights=weights + packed,
         kv_cache=cache_bytes if has_pool(facts) else 0,
-        compute=int(work) + PROCESSOR_WORK_BYTES,
-        runtime=SERVER_BYTES + PROCESSOR_WORKER_BYTES,
+        compute=max(work, activation_peak(facts, settings)),
+        runtime=SERVER_BYTES + PROCESSOR_WORKER_BYTES + 2 * WORD_BYTES * facts.vocabulary_size,
     )
 
 
