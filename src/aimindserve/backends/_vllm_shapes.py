@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from aimindserve.backends._vllm_architectures import WHOLE
+from aimindserve.backends._vllm_companions import SPECULATION, adapters, proposals, settled
 from aimindserve.backends._vllm_parameters import CACHE_TYPES, DTYPES
 from aimindserve.core.device import MemoryParts, Need
 from aimindserve.core.facts import Category, ModelFacts
@@ -154,6 +155,8 @@ def _settings(
         cache_element_bytes=_cache_bytes(facts, fields),
         weight_element_bytes=DTYPES[fields.get("dtype", "auto")],
         text_only=fields.get("language-model-only") is True,
+        adapters=adapters(facts, fields),
+        proposals=proposals(facts, fields),
     )
 
 
@@ -167,7 +170,7 @@ def _cache_bytes(facts: ModelFacts, fields: Mapping[str, Any]) -> int:
 
 def _on_one_worker(facts: ModelFacts, fields: Mapping[str, Any], cut: Settings) -> Shape:
     needs = _with_given_cache(device_needs(facts, cut), fields)
-    return _shape(facts, fields, cut, (Need(devices=needs, ram=host_need(len(needs))),))
+    return _shape(facts, fields, cut, (Need(devices=needs, ram=host_need(facts, cut, len(needs))),))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -203,6 +206,9 @@ def _cut(facts: ModelFacts, fields: Mapping[str, Any], devices: int) -> tuple[in
         pipeline = devices // tensor
         if tensor * pipeline != devices or not _as_wished(wished, tensor, pipeline):
             continue
+        # Not every version proposes tokens across stages; whoever asks for both knows theirs.
+        if pipeline > 1 and SPECULATION in fields and wished[1] is None:
+            continue
         if not parallel_obstacle(facts, tensor, pipeline):
             return tensor, pipeline
     return None
@@ -230,7 +236,8 @@ def _on_several(facts: ModelFacts, fields: Mapping[str, Any]) -> Iterator[Shape]
         needs = _with_given_cache(device_needs(facts, cut), fields)
         each = total // span.workers
         ranks = tuple(
-            Need(devices=needs[at : at + each], ram=host_need(each)) for at in range(0, total, each)
+            Need(devices=needs[at : at + each], ram=host_need(facts, cut, each))
+            for at in range(0, total, each)
         )
         yield _shape(facts, fields, cut, ranks)
 
@@ -281,7 +288,7 @@ def _shape(
         across=len(ranks) > 1,
         whole_workers=len(ranks) > 1,
         device_fraction=share if takes_share else 0.0,
-        parameters=_left_open(fields, settings, share),
+        parameters=_left_open(facts, fields, settings, share),
         confidence=_confidence(facts),
     )
 
@@ -296,7 +303,7 @@ def _processor_shapes(facts: ModelFacts, fields: Mapping[str, Any]) -> Iterator[
         (need,) = device_needs(facts, settings)
         given = int(fields.get("kv-cache-memory-bytes", need.kv_cache))
         cache = -(-given // GIB) * GIB  # `VLLM_CPU_KVCACHE_SPACE` counts whole GiB
-        words = (*_left_open(fields, settings, 0.0), f"--kv-cache-memory-bytes={cache}")
+        words = (*_left_open(facts, fields, settings, 0.0), f"--kv-cache-memory-bytes={cache}")
         yield Shape(
             label=f"cpu, {_tokens(facts, fields, settings)}",
             ranks=(Need(ram=processor_need(facts, settings, cache)),),
@@ -330,7 +337,9 @@ def _tokens(facts: ModelFacts, fields: Mapping[str, Any], settings: Settings) ->
     return f"{settings.room} × {settings.context} tokens{shortened}"
 
 
-def _left_open(fields: Mapping[str, Any], settings: Settings, share: float) -> tuple[str, ...]:
+def _left_open(
+    facts: ModelFacts, fields: Mapping[str, Any], settings: Settings, share: float
+) -> tuple[str, ...]:
     """Everything that decides over memory and that the user did not say, so that no default of any
     version decides."""
     chosen: dict[str, Any] = {}
@@ -341,6 +350,7 @@ def _left_open(fields: Mapping[str, Any], settings: Settings, share: float) -> t
     chosen["max-model-len"] = settings.context
     chosen["max-num-batched-tokens"] = settings.batched_tokens
     chosen["max-num-seqs"] = settings.sequences
+    chosen |= settled(facts, fields)
     if share:
         chosen["gpu-memory-utilization"] = f"{share:g}"
     return tuple(f"--{key}={value}" for key, value in chosen.items() if key not in fields)

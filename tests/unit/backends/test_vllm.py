@@ -8,7 +8,14 @@ import pytest
 from aimindserve.backends._all import choose
 from aimindserve.backends.vllm import PLUGIN
 from aimindserve.core.errors import UnsupportedError
-from aimindserve.core.facts import Category, ModelRef, Options, SourceName
+from aimindserve.core.facts import (
+    Category,
+    Companion,
+    CompanionKind,
+    ModelRef,
+    Options,
+    SourceName,
+)
 from aimindserve.core.launch import Assignment, Installation, LaunchContext
 from aimindserve.core.placement import Claim, Placement, Rank
 from aimindserve.core.reason import Reason
@@ -330,3 +337,114 @@ def test_several_workers_are_refused_until_they_can_be_started():
     found = [s for s in shapes(LLAMA_31_70B, distributed=True) if s.across]
     with pytest.raises(UnsupportedError, match="several workers"):
         PLUGIN.launch(context(found[0], workers=("w1", "w2")))
+
+
+# Beside the model
+
+EAGLE = llama(1, 4096, 14336, 32, 8, 128256)
+ACCOMPANIED = replace(
+    LLAMA_31_8B,
+    companions=(
+        Companion(CompanionKind.ADAPTER, "formal", 50_000_000, rank=32),
+        Companion(CompanionKind.ADAPTER, "tone", 10_000_000, rank=8),
+        Companion(CompanionKind.DRAFT, "eagle", EAGLE.size_bytes, facts=EAGLE),
+    ),
+)
+DRAFTING = '--speculative-config={"method":"eagle3","model":"eagle","num_speculative_tokens":3}'
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ('{"method":"eagle","model":"../other"}', "a directory inside"),
+        ('{"method":"eagle"}', "a directory inside"),
+        ('{"method":"ngram","model":"eagle"}', "takes no model"),
+        ('{"method":"custom_class","model":"os"}', "the method must be one of"),
+        ('{"method":"mtp","revision":"main"}', "not allowed"),
+        ('{"method":"mtp","num_speculative_tokens":1000}', "from 1 to 64"),
+        ('{"method":"mtp","num_speculative_tokens":true}', "from 1 to 64"),
+        ('{"method":"mtp"}', "no layers that predict"),
+        ('{"method":"eagle3","model":"hawk"}', "there are eagle"),
+    ],
+)
+def test_proposals_that_cannot_be_made_are_refused(word, told):
+    reason = refusal(ACCOMPANIED, parameters=(f"--speculative-config={word}",))
+    assert reason is not None
+    assert told in reason.message
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--lora-modules=../x",), "without slashes"),
+        (("--lora-modules=x=/etc",), "without slashes"),
+        (("--lora-modules=nice",), "there are formal, tone"),
+        (("--lora-modules=eagle",), "there are formal, tone"),
+        (("--lora-modules=formal", "--max-lora-rank=16"), "has rank 32"),
+        (("--enable-lora", "--max-loras=4", "--max-cpu-loras=2"), "no less"),
+        (("--max-lora-rank=17",), "17"),
+    ],
+)
+def test_adapters_that_cannot_be_loaded_are_refused(words, told):
+    reason = refusal(ACCOMPANIED, parameters=words)
+    assert reason is not None
+    assert told in reason.message
+
+
+def test_classes_that_take_no_adapters_are_told():
+    facts = replace(ACCOMPANIED, architecture_class="GPT2LMHeadModel")
+    reason = refusal(facts, parameters=("--lora-modules=tone",))
+    assert reason is not None
+    assert "no adapters" in reason.message
+
+
+def test_room_for_adapters_is_priced_and_said():
+    plain = shapes(ACCOMPANIED)[0]
+    assert "max-loras" not in flags(plain)
+    found = shapes(ACCOMPANIED, "--lora-modules=formal,tone")[0]
+    said = flags(found)
+    assert (said["max-loras"], said["max-lora-rank"], said["max-cpu-loras"]) == ("1", "32", "1")
+    assert found.ranks[0].devices[0].weights > plain.ranks[0].devices[0].weights
+    more = shapes(ACCOMPANIED, "--enable-lora", "--max-loras=8", "--max-lora-rank=64")[0]
+    assert more.ranks[0].devices[0].weights > found.ranks[0].devices[0].weights
+    assert more.ranks[0].ram.weights > found.ranks[0].ram.weights
+
+
+def test_a_draft_is_priced_and_keeps_stages_away():
+    plain, found = shapes(ACCOMPANIED)[0], shapes(ACCOMPANIED, DRAFTING)[0]
+    assert plain.ranks[0].devices[0].draft == 0
+    assert found.ranks[0].devices[0].draft >= EAGLE.size_bytes
+    assert found.ranks[0].devices[0].kv_cache > plain.ranks[0].devices[0].kv_cache
+    counts = set(cuts(ACCOMPANIED, DRAFTING))
+    assert counts == {1, 2, 4, 8, 16}
+
+
+def test_only_what_is_named_is_loaded():
+    named = Options(parameters=(DRAFTING, "--lora-modules=tone"))
+    assert [each.file for each in PLUGIN.loads(ACCOMPANIED, named).companions] == ["eagle", "tone"]
+    assert PLUGIN.loads(ACCOMPANIED, Options()).companions == ()
+
+
+def test_names_become_paths_inside_the_models_directory():
+    options = Options(parameters=(DRAFTING, "--lora-modules=tone,formal"))
+    shape = PLUGIN.shapes(ACCOMPANIED, options)[0]
+    spec = PLUGIN.launch(replace(context(shape, options), facts=ACCOMPANIED))
+    at = spec.argv.index("--lora-modules")
+    assert spec.argv[at + 1 : at + 3] == ("tone=/models/llama/tone", "formal=/models/llama/formal")
+    assert "--enable-lora" in spec.argv
+    told = next(word for word in spec.argv if word.startswith("--speculative-config="))
+    assert json.loads(told.partition("=")[2])["model"] == "/models/llama/eagle"
+    with pytest.raises(UnsupportedError, match="eagle"):
+        PLUGIN.launch(context(shape, options))
+
+
+def test_layers_that_predict_are_used_where_there_are_any():
+    facts = replace(
+        LLAMA_31_8B,
+        prediction_layer_count=1,
+        part_bytes=replace(LLAMA_31_8B.part_bytes, prediction=GIB),
+    )
+    word = '--speculative-config={"method":"mtp","num_speculative_tokens":1}'
+    assert refusal(facts, parameters=(word,)) is None
+    assert shapes(facts, word)[0].ranks[0].devices[0].draft > 0
+    assert shapes(facts)[0].ranks[0].devices[0].draft == 0
