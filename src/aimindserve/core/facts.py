@@ -88,7 +88,7 @@ class CompanionKind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Companion:
-    """A file beside a model's that an engine can load with it. Sizes are bytes."""
+    """A file or directory beside a model's that an engine can load with it. Sizes are bytes."""
 
     kind: CompanionKind
     file: str
@@ -99,6 +99,8 @@ class Companion:
     """What encoding one image takes at most (a projector)."""
     layer_bytes: tuple[int, ...] = ()
     """What belongs to each of the model's layers and lies where the layer lies (an adapter)."""
+    rank: int = 0
+    """Rank of an adapter's products, where its engine reserves room by it."""
     facts: "ModelFacts | None" = None
     """What it says of itself (a draft)."""
 

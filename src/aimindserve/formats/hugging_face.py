@@ -8,7 +8,7 @@ file is opened here; anything wrong is a FormatError.
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aimindserve.core.errors import FormatError
 from aimindserve.core.facts import Category, ModelFacts, WeightParts
@@ -17,6 +17,7 @@ from aimindserve.formats.config import read_layout, text_keys
 from aimindserve.formats.config_families import OTHER_CATEGORIES
 from aimindserve.formats.config_layout import Kind, Layout
 from aimindserve.formats.context_length import context_length
+from aimindserve.formats.hugging_face_companions import companions
 from aimindserve.formats.json_text import Keys
 from aimindserve.formats.model_directory import Directory, FileAccess, Weights
 from aimindserve.formats.parameters import count_parameters, recurrent_elements
@@ -56,11 +57,19 @@ class _Model:
 
 
 def read_facts(files: Mapping[str, FileAccess], name: str = "") -> ModelFacts:
-    """The facts of the model whose files these are, by their names in its directory.
+    """The facts of the model whose files these are, by their names in its directory; files one
+    directory below (`adapter/adapter_config.json`) may be its companions.
 
     `name` is what the model is called where it lies (a directory, a repository): a hint for the few
     models that say nowhere what they are for. Raises FormatError only.
     """
+    found = _read(files, name)
+    if found.format != "safetensors":
+        return found
+    return replace(found, companions=companions(files, found, _read))
+
+
+def _read(files: Mapping[str, FileAccess], name: str) -> ModelFacts:
     directory = Directory(files)
     root = directory.keys(CONFIG)
     if root is None:

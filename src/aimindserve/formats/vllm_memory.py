@@ -15,6 +15,15 @@ from dataclasses import dataclass, replace
 
 from aimindserve.core.device import MemoryParts
 from aimindserve.core.facts import ModelFacts
+from aimindserve.formats.vllm_additions import (
+    NO_ADAPTERS,
+    NO_PROPOSALS,
+    Adapters,
+    Proposals,
+    adapter_bytes,
+    prediction_bytes,
+    proposer,
+)
 from aimindserve.formats.vllm_kv_cache import (
     BLOCK_TOKENS,
     Pool,
@@ -54,14 +63,17 @@ SERVER_BYTES = 1264 * MIB
 """Host memory of the API server and the engine's core together; see tests/bench/memory_vllm.py."""
 WORKER_BYTES = 2048 * MIB
 """Host memory of the process of one device: libraries, pinned buffers. Not measured here."""
-PROCESSOR_WORKER_BYTES = 672 * MIB
+PROCESSOR_WORKER_BYTES = 816 * MIB
 """The same of a worker that runs on processors; see tests/bench/memory_vllm.py."""
-PACKED_SHARE, PACKED_BYTES = 0.18, 64 * MIB
-"""What rearranging weights for a processor's kernels leaves behind, beside a second copy of the
-output matrix (`dispatch_cpu_unquantized_gemm`): of layers, and in any case. Measured there."""
-PROCESSOR_WORK_FACTOR, PROCESSOR_WORK_BYTES = 3.8, 96 * MIB
-"""What intermediate values take on processors, where freed memory is not given back: of what they
-take on a device, and in any case. Measured there: 3.0 to 3.6 for prompts that fill a batch."""
+WORD_BYTES = 2304
+"""A word of the vocabulary in the tokenizer of a process: 2.1 to 2.3 kB measured there with 32,000
+and 128,256 words. The server has one, and the engine's core, for structured answers."""
+PACKED_SHARE = 0.11
+"""What rearranging weights for a processor's kernels leaves behind of layers, beside a second copy
+of the output matrix (`dispatch_cpu_unquantized_gemm`). Measured there: 0.06 to 0.13."""
+PROCESSOR_WORK_FACTOR, PROCESSOR_TOKEN_BYTES = 1.6, 62 * 1024
+"""What intermediate values take on processors, where kernels compute in float32 and freed memory is
+not given back: of what they take on a device, and for each token. Measured there."""
 ENCODER_TOKENS = 16_384
 """Largest picture in tokens of the language model: Qwen2-VL's `max_pixels` 12,845,056."""
 ENCODER_WIDTHS = 12
@@ -88,6 +100,8 @@ class Settings:
     cache_element_bytes: int = 2
     weight_element_bytes: int = 0
     """Of weights that are not quantised (`--dtype`); 0: as stored, float32 as 16 bit."""
+    adapters: Adapters = NO_ADAPTERS
+    proposals: Proposals = NO_PROPOSALS
     text_only: bool = False
     """No pictures or sound are taken (`--limit-mm-per-prompt` all zero)."""
 
@@ -116,13 +130,34 @@ def stage_need(facts: ModelFacts, settings: Settings, stage: int) -> MemoryParts
     """What a rank of one pipeline stage needs at least."""
     layers = layers_of_stage(facts.layer_count, stage, settings.pipeline_parallel)
     vision = 0 if settings.text_only else facts.part_bytes.vision
+    room = adapter_bytes(facts, settings.adapters, settings.tensor_parallel, len(layers))
+    last = stage == settings.pipeline_parallel - 1
     return MemoryParts(
-        weights=rank_weights(facts, settings, stage) - facts.part_bytes.vision,
-        kv_cache=cache_need(facts, settings, layers),
+        weights=rank_weights(facts, settings, stage) - facts.part_bytes.vision + room,
+        kv_cache=cache_need(facts, settings, layers) + (proposals_cache(facts, settings) * last),
         compute=activation_peak(facts, settings),
         runtime=runtime_bytes(facts, settings, layers),
         projector=vision,
+        draft=draft_weights(facts, settings) * last,
     )
+
+
+def draft_weights(facts: ModelFacts, settings: Settings) -> int:
+    """Weights on one rank of what proposes tokens. A draft is cut as the model is; an embedding or
+    output that it shares with the model counts where its file holds one."""
+    if settings.proposals.predicts:
+        return prediction_bytes(facts, settings.tensor_parallel)
+    draft = settings.proposals.draft
+    return 0 if draft is None else rank_weights(draft, replace(settings, pipeline_parallel=1))
+
+
+def proposals_cache(facts: ModelFacts, settings: Settings) -> int:
+    """Cache that the sequences of full length need in the layers that propose."""
+    beside = proposer(facts, settings.proposals)
+    if beside is None or not has_pool(beside):
+        return 0
+    pool = replace(settings.pool, pipeline_parallel=1)
+    return settings.room * sequence_bytes(beside, pool, range(beside.layer_count))
 
 
 def rank_weights(facts: ModelFacts, settings: Settings, stage: int = 0) -> int:
@@ -167,12 +202,20 @@ def cache_need(facts: ModelFacts, settings: Settings, layers: range) -> int:
 def activation_peak(facts: ModelFacts, settings: Settings) -> int:
     """Peak of the batch that vLLM runs to profile itself (`profile_run` in gpu_model_runner.py):
     the widest layer for all tokens of a step, or sampling for all its sequences, whichever is more;
-    before it, encoding the pictures of a step.
+    before it, encoding the pictures of a step."""
+    layer = layer_peak(facts, settings)
+    if is_encoder(facts):
+        return layer
+    beside = settings.proposals.draft
+    drafted = 0 if beside is None else layer_peak(beside, settings)
+    sampling = sampling_peak(facts, settings)
+    return max(layer, drafted, sampling, _encoding_peak(facts, settings))
 
-    Values of a token: residual, normed input, output and its sum over the ranks; beside them
-    queries twice with keys and values, or the feed-forward's gate, up and product, or those of its
-    experts with each expert's output (`fused_moe`).
-    """
+
+def layer_peak(facts: ModelFacts, settings: Settings) -> int:
+    """Values of all tokens of a step in the widest layer: residual, normed input, output and its
+    sum over the ranks; beside them queries twice with keys and values, or the feed-forward's gate,
+    up and product, or those of its experts with each expert's output (`fused_moe`)."""
     size, tokens, ranks = 2, settings.batched_tokens, settings.tensor_parallel
     width = facts.embedding_length
     query = facts.head_count * (facts.key_length or width)
@@ -182,13 +225,16 @@ def activation_peak(facts: ModelFacts, settings: Settings) -> int:
         wide = facts.expert_feed_forward_length or facts.feed_forward_length
         shared = 3 * facts.shared_expert_feed_forward_length // ranks
         inner = max(inner, facts.expert_used_count * (3 * wide // ranks + width) + shared)
-    layer = size * tokens * (4 * width + max(attention, inner))
-    if is_encoder(facts):
-        return layer
-    sampled = min(settings.sequences, tokens)
+    return size * tokens * (4 * width + max(attention, inner))
+
+
+def sampling_peak(facts: ModelFacts, settings: Settings) -> int:
+    """Scores of all sequences of a step while one word of each is chosen."""
     vocabulary = -(-facts.vocabulary_size // VOCABULARY_PAD) * VOCABULARY_PAD
-    sampling = size * tokens * width + LOGIT_BYTES * sampled * vocabulary
-    return max(layer, sampling, _encoding_peak(facts, settings))
+    each = 1 + settings.proposals.tokens
+    sampled = min(settings.sequences * each, settings.batched_tokens)
+    states = 2 * settings.batched_tokens * facts.embedding_length
+    return states + LOGIT_BYTES * sampled * vocabulary
 
 
 def runtime_bytes(facts: ModelFacts, settings: Settings, layers: range) -> int:
@@ -203,10 +249,18 @@ def runtime_bytes(facts: ModelFacts, settings: Settings, layers: range) -> int:
     return total + GRAPH_BYTES * sizes * len(layers)
 
 
-def host_need(devices: int) -> MemoryParts:
-    """Host memory of a process tree with `devices` workers. Weights go to the devices through
-    mapped files, which the system may drop."""
-    return MemoryParts(runtime=SERVER_BYTES + WORKER_BYTES * devices)
+def host_need(facts: ModelFacts, settings: Settings, devices: int) -> MemoryParts:
+    """Host memory of a process tree with `devices` workers, each with the adapters that it may be
+    asked for. Weights go to the devices through mapped files, which the system may drop."""
+    return MemoryParts(
+        weights=_held_adapters(facts, settings) * devices,
+        runtime=SERVER_BYTES + WORKER_BYTES * devices,
+    )
+
+
+def _held_adapters(facts: ModelFacts, settings: Settings) -> int:
+    held = replace(settings.adapters, count=settings.adapters.held)
+    return adapter_bytes(facts, held, 1, facts.layer_count)
 
 
 def processor_need(facts: ModelFacts, settings: Settings, cache_bytes: int) -> MemoryParts:
@@ -214,14 +268,19 @@ def processor_need(facts: ModelFacts, settings: Settings, cache_bytes: int) -> M
     (`VLLM_CPU_KVCACHE_SPACE`), and captures no graphs. Weights count as they lie in memory once
     they are rearranged."""
     parts, weights = facts.part_bytes, rank_weights(facts, settings)
-    layers = max(weights - parts.embedding - parts.output, 0)
-    packed = int(layers * PACKED_SHARE) + (parts.output or parts.embedding) + PACKED_BYTES
-    work = activation_peak(facts, settings) * PROCESSOR_WORK_FACTOR
+    ratio = _element_ratio(facts, settings)
+    layers = max(weights - (parts.embedding + parts.output) * ratio, 0)
+    packed = int(layers * PACKED_SHARE + (parts.output or parts.embedding) * ratio)
+    room = adapter_bytes(facts, settings.adapters, 1, facts.layer_count)
+    room += _held_adapters(facts, settings)
+    work = int(layer_peak(facts, settings) * PROCESSOR_WORK_FACTOR)
+    work += PROCESSOR_TOKEN_BYTES * settings.batched_tokens
     return MemoryParts(
-        weights=weights + packed,
+        weights=weights + packed + room,
         kv_cache=cache_bytes if has_pool(facts) else 0,
-        compute=int(work) + PROCESSOR_WORK_BYTES,
-        runtime=SERVER_BYTES + PROCESSOR_WORKER_BYTES,
+        compute=max(work, activation_peak(facts, settings)),
+        runtime=SERVER_BYTES + PROCESSOR_WORKER_BYTES + 2 * WORD_BYTES * facts.vocabulary_size,
+        draft=int(draft_weights(facts, settings) * (1 + PACKED_SHARE)),
     )
 
 

@@ -8,7 +8,14 @@ import pytest
 from aimindserve.backends._all import choose
 from aimindserve.backends.vllm import PLUGIN
 from aimindserve.core.errors import UnsupportedError
-from aimindserve.core.facts import Category, ModelRef, Options, SourceName
+from aimindserve.core.facts import (
+    Category,
+    Companion,
+    CompanionKind,
+    ModelRef,
+    Options,
+    SourceName,
+)
 from aimindserve.core.launch import Assignment, Installation, LaunchContext
 from aimindserve.core.placement import Claim, Placement, Rank
 from aimindserve.core.reason import Reason
@@ -101,6 +108,11 @@ def test_variables_that_load_plugins_are_refused(name):
             "share a scale",
         ),
         (LLAMA_31_8B, "--pipeline-parallel-size=33", "only 32 layers"),
+        (
+            replace(LLAMA_31_8B, architecture_class="Zamba2ForCausalLM"),
+            "--pipeline-parallel-size=2",
+            "between its layers",
+        ),
         (LLAMA_31_8B, "--max-model-len=200k", "at most 131072"),
     ],
 )
@@ -115,9 +127,66 @@ def test_the_longest_context_on_the_fewest_devices_comes_first():
     order = [(-int(flags(s)["max-model-len"]), len(s.ranks[0].devices)) for s in found]
     assert order == sorted(order)
     assert flags(found[0])["max-model-len"] == "8192"
-    assert {len(s.ranks[0].devices) for s in found} == {1, 2, 4, 8, 16}
+    assert {len(s.ranks[0].devices) for s in found} == {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16}
     assert "shortened from 8192" in found[-1].label
     assert len({shape.label for shape in shapes()}) == len(shapes())
+
+
+def cuts(facts, *words):
+    """{devices: (tensor, pipeline)} of the first shape with as many."""
+    found = {}
+    for shape in on_devices(shapes(facts, *words)):
+        said = flags(shape)
+        sizes = (
+            int(said.get("tensor-parallel-size", 1)),
+            int(said.get("pipeline-parallel-size", 1)),
+        )
+        found.setdefault(len(shape.ranks[0].devices), sizes)
+    return found
+
+
+def test_heads_are_cut_as_far_as_they_can_be_and_layers_for_the_rest():
+    assert cuts(LLAMA_31_8B) == {
+        **{count: (count, 1) for count in (1, 2, 4, 8, 16)},
+        **{count: (1, count) for count in (3, 5, 7)},
+        6: (2, 3),
+        10: (2, 5),
+        12: (4, 3),
+        14: (2, 7),
+    }
+    threefold = llama(24, 3072, 8448, 24, 6, 131_136)
+    assert cuts(threefold)[3] == (3, 1)
+    assert cuts(threefold)[6] == (6, 1)
+    assert cuts(threefold)[12] == (12, 1)
+    few = llama(4, 768, 3072, 12, 12, 30528)
+    assert 7 not in cuts(few)
+    assert 3 not in cuts(replace(LLAMA_31_8B, architecture_class="Zamba2ForCausalLM"))
+
+
+def test_a_pipeline_that_is_asked_for_may_be_cut_further():
+    found = on_devices(shapes(LLAMA_31_8B, "--pipeline-parallel-size=3"))
+    assert sorted({len(shape.ranks[0].devices) for shape in found}) == [3, 6, 12]
+    assert all("pipeline-parallel-size" not in flags(shape) for shape in found)
+
+
+def test_processors_are_not_offered_without_offloading():
+    found = PLUGIN.shapes(LLAMA_31_8B, Options(cpu_offloading=False))
+    assert all(shape.ranks[0].devices for shape in found)
+    asked = PLUGIN.shapes(LLAMA_31_8B, Options(cpu_offloading=False, parameters=("--device=cpu",)))
+    assert asked
+    assert not any(shape.ranks[0].devices for shape in asked)
+
+
+def test_more_ranks_than_a_worker_has_devices_span_workers():
+    found = shapes(LLAMA_31_70B, "--tensor-parallel-size=16", distributed=True)
+    spans = [
+        (len(shape.ranks), len(shape.ranks[0].devices))
+        for shape in found
+        if shape.across and "pipeline-parallel-size" not in flags(shape)
+    ]
+    assert spans == [(2, 8), (4, 4), (8, 2)]
+    labels = [shape.label for shape in found if shape.across]
+    assert labels[0] == "16 devices on 2 workers, tensor parallel 16, 1 × 8192 tokens"
 
 
 def test_everything_that_decides_over_memory_is_said():
@@ -285,3 +354,114 @@ def test_a_model_that_writes_text_embeds_when_that_is_wanted():
 )
 def test_what_a_model_cannot_be_served_for_is_refused(categories):
     assert PLUGIN.serves(LLAMA_31_8B, Options(categories=categories)).code == "backend_unfit"
+
+
+# Beside the model
+
+EAGLE = llama(1, 4096, 14336, 32, 8, 128256)
+ACCOMPANIED = replace(
+    LLAMA_31_8B,
+    companions=(
+        Companion(CompanionKind.ADAPTER, "formal", 50_000_000, rank=32),
+        Companion(CompanionKind.ADAPTER, "tone", 10_000_000, rank=8),
+        Companion(CompanionKind.DRAFT, "eagle", EAGLE.size_bytes, facts=EAGLE),
+    ),
+)
+DRAFTING = '--speculative-config={"method":"eagle3","model":"eagle","num_speculative_tokens":3}'
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ('{"method":"eagle","model":"../other"}', "a directory inside"),
+        ('{"method":"eagle"}', "a directory inside"),
+        ('{"method":"ngram","model":"eagle"}', "takes no model"),
+        ('{"method":"custom_class","model":"os"}', "the method must be one of"),
+        ('{"method":"mtp","revision":"main"}', "not allowed"),
+        ('{"method":"mtp","num_speculative_tokens":1000}', "from 1 to 64"),
+        ('{"method":"mtp","num_speculative_tokens":true}', "from 1 to 64"),
+        ('{"method":"mtp"}', "no layers that predict"),
+        ('{"method":"eagle3","model":"hawk"}', "there are eagle"),
+    ],
+)
+def test_proposals_that_cannot_be_made_are_refused(word, told):
+    reason = refusal(ACCOMPANIED, parameters=(f"--speculative-config={word}",))
+    assert reason is not None
+    assert told in reason.message
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--lora-modules=../x",), "without slashes"),
+        (("--lora-modules=x=/etc",), "without slashes"),
+        (("--lora-modules=nice",), "there are formal, tone"),
+        (("--lora-modules=eagle",), "there are formal, tone"),
+        (("--lora-modules=formal", "--max-lora-rank=16"), "has rank 32"),
+        (("--enable-lora", "--max-loras=4", "--max-cpu-loras=2"), "no less"),
+        (("--max-lora-rank=17",), "17"),
+    ],
+)
+def test_adapters_that_cannot_be_loaded_are_refused(words, told):
+    reason = refusal(ACCOMPANIED, parameters=words)
+    assert reason is not None
+    assert told in reason.message
+
+
+def test_classes_that_take_no_adapters_are_told():
+    facts = replace(ACCOMPANIED, architecture_class="GPT2LMHeadModel")
+    reason = refusal(facts, parameters=("--lora-modules=tone",))
+    assert reason is not None
+    assert "no adapters" in reason.message
+
+
+def test_room_for_adapters_is_priced_and_said():
+    plain = shapes(ACCOMPANIED)[0]
+    assert "max-loras" not in flags(plain)
+    found = shapes(ACCOMPANIED, "--lora-modules=formal,tone")[0]
+    said = flags(found)
+    assert (said["max-loras"], said["max-lora-rank"], said["max-cpu-loras"]) == ("1", "32", "1")
+    assert found.ranks[0].devices[0].weights > plain.ranks[0].devices[0].weights
+    more = shapes(ACCOMPANIED, "--enable-lora", "--max-loras=8", "--max-lora-rank=64")[0]
+    assert more.ranks[0].devices[0].weights > found.ranks[0].devices[0].weights
+    assert more.ranks[0].ram.weights > found.ranks[0].ram.weights
+
+
+def test_a_draft_is_priced_and_keeps_stages_away():
+    plain, found = shapes(ACCOMPANIED)[0], shapes(ACCOMPANIED, DRAFTING)[0]
+    assert plain.ranks[0].devices[0].draft == 0
+    assert found.ranks[0].devices[0].draft >= EAGLE.size_bytes
+    assert found.ranks[0].devices[0].kv_cache > plain.ranks[0].devices[0].kv_cache
+    counts = set(cuts(ACCOMPANIED, DRAFTING))
+    assert counts == {1, 2, 4, 8, 16}
+
+
+def test_only_what_is_named_is_loaded():
+    named = Options(parameters=(DRAFTING, "--lora-modules=tone"))
+    assert [each.file for each in PLUGIN.loads(ACCOMPANIED, named).companions] == ["eagle", "tone"]
+    assert PLUGIN.loads(ACCOMPANIED, Options()).companions == ()
+
+
+def test_names_become_paths_inside_the_models_directory():
+    options = Options(parameters=(DRAFTING, "--lora-modules=tone,formal"))
+    shape = PLUGIN.shapes(ACCOMPANIED, options)[0]
+    spec = PLUGIN.launch(replace(context(shape, options), facts=ACCOMPANIED))
+    at = spec.argv.index("--lora-modules")
+    assert spec.argv[at + 1 : at + 3] == ("tone=/models/llama/tone", "formal=/models/llama/formal")
+    assert "--enable-lora" in spec.argv
+    told = next(word for word in spec.argv if word.startswith("--speculative-config="))
+    assert json.loads(told.partition("=")[2])["model"] == "/models/llama/eagle"
+    with pytest.raises(UnsupportedError, match="eagle"):
+        PLUGIN.launch(context(shape, options))
+
+
+def test_layers_that_predict_are_used_where_there_are_any():
+    facts = replace(
+        LLAMA_31_8B,
+        prediction_layer_count=1,
+        part_bytes=replace(LLAMA_31_8B.part_bytes, prediction=GIB),
+    )
+    word = '--speculative-config={"method":"mtp","num_speculative_tokens":1}'
+    assert refusal(facts, parameters=(word,)) is None
+    assert shapes(facts, word)[0].ranks[0].devices[0].draft > 0
+    assert shapes(facts)[0].ranks[0].devices[0].draft == 0
