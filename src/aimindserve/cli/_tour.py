@@ -23,7 +23,8 @@ from aimindserve.cli._text import language
 from aimindserve.core.errors import AimsError, NotFoundError, UnavailableError, UpstreamError
 
 if TYPE_CHECKING:
-    from aimindserve.client.sync import Client
+    from aimindserve.cli._words import words
+from aimindserve.client.sync import Client
 
 NAME = "smollm2"
 KEY_NAME = "quickstart"
@@ -123,7 +124,7 @@ class Tour:
 
     def _check_stopping(self) -> None:
         if self._stopping.is_set():
-            raise UnavailableError("The quick start is stopping.")
+            raise UnavailableError(words("The quick start is stopping."))
 
     def _ask(self, client: "Client") -> None:
         """Ask, and print the answer as it comes."""

@@ -100,4 +100,5 @@ CHINESE: Mapping[str, str] = {
     ),
     "{text!r} is no repository.": "{text!r} 不是模型仓库。",
     "Write it as OWNER/NAME.": "请写成 OWNER/NAME。",
+    "The quick start is stopping.": "快速入门正在停止。",
 }
