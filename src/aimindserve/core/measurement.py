@@ -6,6 +6,8 @@ from dataclasses import dataclass
 OUTLIER_MIN = 3
 """Of fewer samples nobody can say which one is odd."""
 OUTLIER_FACTOR = 1.5
+OUTLIER_BYTES = 256 * 1024**2
+"""What is less than this above the others is not odd, whatever its share: it does no harm."""
 CONFIRMED_SHARE = 0.1
 """Two samples this close to each other are no accident."""
 
@@ -77,25 +79,60 @@ class Start:
     """From its placement till it answered, the model's files being there."""
 
 
+def believed(values: Sequence[int], formula: int | None = None) -> tuple[int, ...]:
+    """`values` of one kind of memory without the odd ones: what lies more than half as much again
+    above the median of all others, and is confirmed by none of them, to a tenth. What the `formula`
+    says is one of the others. Of fewer than three in all nobody can say which one is odd. What is
+    far below does no harm: what counts is the highest. Never empty unless `values` are."""
+    return tuple(
+        value
+        for place, value in enumerate(values)
+        if not _is_odd(value, (*values[:place], *values[place + 1 :]), formula)
+    )
+
+
 def accepted(samples: Sequence[Sample]) -> tuple[Sample, ...]:
-    """`samples` without the odd ones: far above all others and confirmed by none. One that is far
-    below does no harm: what counts is the highest."""
-    if len(samples) < OUTLIER_MIN:
-        return tuple(samples)
-    return tuple(each for each in samples if not _is_odd(each, samples))
+    """`samples` without those that are odd altogether."""
+    totals = [sample.taken.total for sample in samples]
+    return tuple(
+        sample
+        for place, sample in enumerate(samples)
+        if not _is_odd(totals[place], (*totals[:place], *totals[place + 1 :]), None)
+    )
 
 
 def peak(samples: Sequence[Sample]) -> Footprint | None:
-    """The highest of the samples, part by part; None without any."""
-    highest: Footprint | None = None
-    for sample in samples:
-        highest = sample.taken if highest is None else sample.taken.at_least(highest)
-    return highest
+    """The highest that is believed of each kind of memory; None without samples. Of models that are
+    cut differently it is one of the samples: the largest that is not odd."""
+    if not samples:
+        return None
+    if len({len(sample.taken.devices) for sample in samples}) > 1:
+        return max((each.taken for each in accepted(samples)), key=lambda taken: taken.total)
+    parts = [max(values) for values in by_part(samples)]
+    return Footprint(parts[0], tuple(parts[1:]))
 
 
-def _is_odd(sample: Sample, samples: Sequence[Sample]) -> bool:
-    size = sample.taken.total
-    others = sorted(each.taken.total for each in samples if each is not sample)
-    usual = others[len(others) // 2]
-    confirmed = any(abs(other - size) <= CONFIRMED_SHARE * size for other in others)
-    return size > OUTLIER_FACTOR * usual and not confirmed
+def by_part(samples: Sequence[Sample]) -> Sequence[tuple[int, ...]]:
+    """What is believed of the RAM, then of each device, of samples with equally many devices."""
+    formula = next((each.claimed for each in reversed(samples) if each.claimed is not None), None)
+    predicted = _parts(formula) if formula is not None else ()
+    taken = [_parts(sample.taken) for sample in samples]
+    same = len(predicted) == len(taken[0])
+    return [
+        believed(values, predicted[place] if same else None)
+        for place, values in enumerate(zip(*taken, strict=True))
+    ]
+
+
+def _parts(footprint: Footprint) -> tuple[int, ...]:
+    return (footprint.ram_bytes, *footprint.devices)
+
+
+def _is_odd(size: int, others: Sequence[int], formula: int | None) -> bool:
+    known = sorted(others if formula is None else (*others, formula))
+    if len(known) < OUTLIER_MIN - 1:
+        return False
+    usual = known[len(known) // 2]
+    confirmed = any(abs(other - size) <= CONFIRMED_SHARE * size for other in known)
+    above = size > OUTLIER_FACTOR * usual and size - usual > OUTLIER_BYTES
+    return above and not confirmed

@@ -57,11 +57,10 @@ def phase(status: EstimateStatus, now: float) -> tuple[str, Class]:
 def _derive(resource: AnyResource, _lookup: Any, now: float) -> dict[str, Any]:
     status: EstimateStatus = resource.status
     word, visual = phase(status, now)
-    good = accepted(status.samples)
-    highest = peak(good)
+    highest = peak(status.samples)
     measured = None if highest is None else highest.total
     # A model that is cut takes what the cut makes it take: the two belong to one run.
-    most = max(good, key=lambda sample: sample.taken.total, default=None)
+    most = max(accepted(status.samples), key=lambda sample: sample.taken.total, default=None)
     formula = status.predicted if most is None else most.claimed or status.predicted
     predicted = None if formula is None else formula.total
     error = None

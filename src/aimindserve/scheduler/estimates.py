@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aimindserve.core.device import MemoryParts, Need
-from aimindserve.core.measurement import Footprint, Sample, Shortage, accepted, peak
+from aimindserve.core.measurement import Footprint, Sample, Shortage, accepted, by_part
 from aimindserve.core.placement import Placement
 from aimindserve.core.shape import DECLARED, DERIVED, MEASURED, Layers, OnKind, Shape
 from aimindserve.scheduler.packing.layers import Model
@@ -27,6 +27,10 @@ SHORT_MAX = 2.0
 MARGINS = (0.03, 0.02, 0.01)
 """Above the highest of one, two, three or more samples."""
 MARGIN_MAX = 0.10
+LOWERS_FREELY = 3
+"""So many runs that worked lower an estimate to whatever they took."""
+LOWERED_MIN = 0.5
+"""Fewer do not lower it below this share of the formula."""
 STALE_S = 86_400.0
 NOISE_SHARE = 0.01
 """A run whose highest grows by less is not written down anew."""
@@ -79,8 +83,9 @@ def keep(samples: Sequence[Sample], fresh: Sample) -> tuple[Sample, ...]:
 
 
 def _leaving(others: Sequence[Sample], fresh: Sample) -> Sample | None:
-    """Which of enough samples makes room; the highest never does, unless for a higher one."""
-    highest = max(others, key=lambda each: each.taken.total)
+    """Which of enough samples makes room; the highest that is believed never does, unless for a
+    higher one."""
+    highest = max(accepted(others), key=lambda each: each.taken.total)
     rest = [each for each in others if each is not highest]
     idle = next((each for each in rest if not each.worked), None)
     if fresh.worked and idle is not None:
@@ -116,7 +121,7 @@ def correct(
     """The shape as `samples` of it, all of one kind of device, say. For a while after a shortage it
     claims more, and for a day nothing lowers it. What a user declared stays, and so does a shape of
     which nothing is known."""
-    good = accepted([each for each in samples if _is_of(shape, each.taken)])
+    good = [each for each in samples if _is_of(shape, each.taken)]
     if shortage is not None and (
         now - shortage.time > STALE_S or not _is_of(shape, shortage.claims)
     ):
@@ -124,7 +129,7 @@ def correct(
     if (not good and shortage is None) or shape.confidence == DECLARED:
         return shape
     if shape.layers is not None and not shape.layers.whole:
-        pairs = [(each.taken, each.claimed) for each in good if each.claimed is not None]
+        pairs = [(e.taken, e.claimed) for e in accepted(good) if e.claimed is not None]
         if shortage is not None and shortage.until > now and shortage.predicted is not None:
             pairs.append((shortage.claims, shortage.predicted))
         return _cut(shape, shape.layers, pairs)
@@ -142,13 +147,13 @@ def _is_of(shape: Shape, footprint: Footprint) -> bool:
 def _exact(shape: Shape, samples: Sequence[Sample], shortage: Shortage | None, now: float) -> Shape:
     """A shape that is always put down the same way: what was taken is what it takes."""
     formula = footprint(shape)
-    highest = peak(samples)
-    wanted = formula if highest is None else _with_margin(highest, samples)
+    wanted = _with_margin(samples) if samples else formula
     if len(set(formula.devices)) == 1:
         # Ranks that are alike stay alike, whichever of them took a little more this time.
         wanted = replace(wanted, devices=(max(wanted.devices),) * len(wanted.devices))
     worked = shortage is None and any(sample.worked for sample in samples)
-    aim = wanted if worked else wanted.at_least(formula)
+    least = formula if not worked else _least(formula, samples)
+    aim = wanted.at_least(least)
     if shortage is not None and shortage.until > now:
         aim = aim.at_least(shortage.claims)
     if shape.device_fraction:
@@ -156,7 +161,8 @@ def _exact(shape: Shape, samples: Sequence[Sample], shortage: Shortage | None, n
         aim = replace(aim, devices=formula.devices)
     if aim == formula and not worked:
         return shape
-    confidence = MEASURED if worked else DERIVED
+    exact = aim.devices == wanted.devices if aim.devices else aim == wanted
+    confidence = MEASURED if worked and exact else DERIVED
     if shape.device_fraction:
         confidence = shape.confidence
     if shape.layers is None:
@@ -195,17 +201,27 @@ def predicted(shape: Shape, placement: Placement) -> Footprint | None:
     return Footprint(model.host(shape.ranks[0].ram, runs).total, held)
 
 
-def _with_margin(highest: Footprint, samples: Sequence[Sample]) -> Footprint:
-    totals = [sample.taken.total for sample in samples]
-    spread = 1 - min(totals) / max(totals) if max(totals) else 0.0
-    margin = min(MARGINS[min(len(samples), len(MARGINS)) - 1] + spread / 2, MARGIN_MAX)
+def _least(formula: Footprint, samples: Sequence[Sample]) -> Footprint:
+    """What one run, or two, cannot lower it below: a telemetry that saw half of it would."""
+    if sum(sample.worked for sample in samples) >= LOWERS_FREELY:
+        return Footprint(0, (0,) * len(formula.devices))
     return Footprint(
-        _more(highest.ram_bytes, margin), tuple(_more(size, margin) for size in highest.devices)
+        int(formula.ram_bytes * LOWERED_MIN),
+        tuple(int(size * LOWERED_MIN) for size in formula.devices),
     )
 
 
-def _more(size: int, margin: float) -> int:
-    return size + int(size * margin)
+def _with_margin(samples: Sequence[Sample]) -> Footprint:
+    ram, *devices = (_above(values) for values in by_part(samples))
+    return Footprint(ram, tuple(devices))
+
+
+def _above(values: Sequence[int]) -> int:
+    """The highest of what is believed, and a margin: the larger, the less they agree."""
+    highest = max(values)
+    spread = 1 - min(values) / highest if highest else 0.0
+    margin = min(MARGINS[min(len(values), len(MARGINS)) - 1] + spread / 2, MARGIN_MAX)
+    return highest + int(highest * margin)
 
 
 def _ranks(shape: Shape, predicted: Footprint, aim: Footprint) -> tuple[Need, ...]:

@@ -122,7 +122,7 @@ def test_who_waits_is_placed_by_the_measurement_that_says_it_needs_less():
         await world.deploy("a", "--vram=45GiB", "--ram=2GiB", replicas=2)
         await world.look()
         assert len(waiting(world)) == 1
-        await ready(world, held_gib=20)
+        await ready(world, held_gib=25)
         assert not waiting(world)
         told = {each.status.placement.confidence for each in world.instances("a")}
         assert told == {"high", "measured"}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aimindserve.core.device import Device, MemoryParts, Need
-from aimindserve.core.measurement import Footprint, Sample, Shortage, accepted, peak
+from aimindserve.core.measurement import Footprint, Sample, Shortage, accepted, believed, peak
 from aimindserve.core.placement import Placement, Rank
 from aimindserve.core.shape import DECLARED, DERIVED, MEASURED, ROUGH, Layers, Shape
 from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
@@ -89,7 +89,7 @@ def test_never_below_the_highest_that_is_believed(taken, ram, device):
     samples = ()
     for number, (held, on_device, worked) in enumerate(taken):
         samples = keep(samples, sample(held, (on_device,), run=f"p{number}/1", worked=worked))
-    highest = peak(accepted(samples))
+    highest = peak(samples)
     corrected = footprint(correct(shape(ram=ram, devices=(device,)), samples))
     assert corrected.ram_bytes >= highest.ram_bytes
     assert corrected.devices[0] >= highest.devices[0]
@@ -128,8 +128,86 @@ def test_an_odd_one_is_believed_when_it_is_confirmed():
     usual = [sample(devices=(8 * GIB,), run=f"p{n}/1") for n in range(3)]
     odd = sample(devices=(40 * GIB,), run="q/1")
     assert odd not in accepted([*usual, odd])
+    assert peak([*usual, odd]).devices == (8 * GIB,)
     again = sample(devices=(41 * GIB,), run="r/1")
     assert set(accepted([*usual, odd, again])) == {*usual, odd, again}
+    assert peak([*usual, odd, again]).devices == (41 * GIB,)
+
+
+def test_odd_memory_of_one_kind_is_found_among_much_of_another():
+    """A mapped file in the resident memory of an engine that has most of its memory on a device."""
+    usual = [sample(GIB, (80 * GIB,), run=f"p{n}/1") for n in range(2)]
+    mapped = sample(6 * GIB, (80 * GIB,), run="q/1")
+    assert accepted([*usual, mapped]) == (*usual, mapped)  # hardly more altogether
+    assert peak([*usual, mapped]) == Footprint(GIB, (80 * GIB,))
+
+
+def test_the_formula_is_a_witness_when_there_are_few_samples():
+    formula = Footprint(GIB, (8 * GIB,))
+    first = sample(devices=(8 * GIB,), claimed=formula)
+    odd = sample(devices=(40 * GIB,), run="q/1", claimed=formula)
+    assert peak([first, odd]).devices == (8 * GIB,)
+    # Alone against a formula that may be wrong by a factor: too much does less harm.
+    assert peak([odd]).devices == (40 * GIB,)
+    plain = [replace(each, claimed=None) for each in (first, odd)]
+    assert peak(plain).devices == (40 * GIB,)
+
+
+def test_one_run_does_not_lower_below_half_and_three_do():
+    low = [sample(GIB // 10, (GIB,), run=f"p{n}/1") for n in range(3)]
+    for runs in (low[:1], low[:2]):
+        made = correct(shape(), runs)
+        assert footprint(made) == Footprint(GIB // 2, (4 * GIB,))
+        assert made.confidence == DERIVED
+    made = correct(shape(), low)
+    assert footprint(made).devices[0] < 1.1 * GIB
+    assert made.confidence == MEASURED
+    idle = [*low[:2], replace(low[2], worked=False)]
+    assert footprint(correct(shape(), idle)).devices == (4 * GIB,)
+
+
+def test_an_odd_one_makes_room_like_any_other():
+    usual = [sample(devices=(8 * GIB,), run=f"p{n}/1") for n in range(SAMPLES_KEPT - 1)]
+    odd = sample(devices=(40 * GIB,), run="q/1")
+    later = replace(sample(devices=(8 * GIB,), run="r/1"), time=2 * STALE_S)
+    kept = keep((odd, *usual), later)
+    assert odd not in kept
+    assert kept[-1] == later
+
+
+usual_sizes = st.lists(st.integers(100, 110), min_size=2, max_size=6)
+
+
+@given(usual_sizes, st.integers(0, 10**6), st.integers(0, 6), st.booleans())
+def test_one_strange_measurement_does_not_spoil_an_estimate(usual, strange, place, of_ram):
+    """Whatever it is, and wherever among the others: the estimate is at most half as much again
+    above what the others say, and never below it."""
+
+    def taken(size):
+        size *= GIB
+        return (size, (100 * GIB,)) if of_ram else (100 * GIB, (size,))
+
+    good = [sample(*taken(size), run=f"p{n}/1") for n, size in enumerate(usual)]
+    both = [*good]
+    both.insert(place, sample(*taken(strange), run="q/1"))
+    formula = shape(ram=100 * GIB, devices=(100 * GIB,))
+    before, after = (footprint(correct(formula, each)) for each in (good, both))
+    for plain, spoilt, highest in (
+        (before.ram_bytes, after.ram_bytes, max(taken(size)[0] for size in usual)),
+        (before.devices[0], after.devices[0], max(taken(size)[1][0] for size in usual)),
+    ):
+        assert highest <= spoilt <= 1.5 * 1.1 * 1.1 * highest
+        assert plain <= 1.1 * highest
+
+
+@given(st.lists(st.integers(1, 1000), min_size=1, max_size=8), st.randoms(), st.integers(0, 1000))
+def test_in_what_order_they_were_measured_does_not_matter(sizes, rng, formula):
+    values = [size * GIB for size in sizes]
+    shuffled = rng.sample(values, len(values))
+    told = believed(values, formula * GIB)
+    assert sorted(told) == sorted(believed(shuffled, formula * GIB))
+    assert told
+    assert min(values) in told
 
 
 def test_a_run_has_one_sample_which_only_grows():
@@ -196,7 +274,7 @@ def test_a_cut_model_is_only_raised_in_proportion_and_never_called_measured():
 
 def test_all_of_a_model_on_one_device_is_always_cut_the_same_way():
     whole = cut(least=10)
-    for held in (4, 10, 10.5, 20):
+    for held in (6, 10, 10.5, 20):
         made = correct(whole, [sample(GIB // 2, (int(held * GIB),))])
         assert made.confidence == MEASURED
         assert footprint(made).devices == (int(held * GIB) + int(int(held * GIB) * 0.03),)
