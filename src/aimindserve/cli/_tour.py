@@ -20,11 +20,11 @@ from aimindserve.cli._errors import as_text
 from aimindserve.cli._invocation import Invocation
 from aimindserve.cli._output import aligned
 from aimindserve.cli._text import language
+from aimindserve.cli._words import words
 from aimindserve.core.errors import AimsError, NotFoundError, UnavailableError, UpstreamError
 
 if TYPE_CHECKING:
-    from aimindserve.cli._words import words
-from aimindserve.client.sync import Client
+    from aimindserve.client.sync import Client
 
 NAME = "smollm2"
 KEY_NAME = "quickstart"
