@@ -1,5 +1,6 @@
 """Bad input ends in a clear error, and nothing is lost."""
 
+import hashlib
 import os
 import socket
 import sqlite3
@@ -13,8 +14,9 @@ import pytest
 from e2e.system import System, clean_env, eventually, running
 
 
-def refused(system: System, *, within_s: float = 20.0) -> str:
-    """Start it, expect it to end by itself with exit code 2 or 1, and return what it said."""
+def refused(system: System, *, within_s: float = 20.0, code: int | None = None) -> str:
+    """Start it, expect it to end by itself with exit code 2 or 1, or `code`, and return what it
+    said."""
     done = subprocess.run(
         system.command(),
         capture_output=True,
@@ -23,7 +25,10 @@ def refused(system: System, *, within_s: float = 20.0) -> str:
         env=clean_env(),
         check=False,
     )
-    assert done.returncode in {1, 2}, (done.returncode, done.stderr[-2000:])
+    assert done.returncode in ({1, 2} if code is None else {code}), (
+        done.returncode,
+        done.stderr[-2000:],
+    )
     assert "Traceback" not in done.stderr
     return done.stderr
 
@@ -81,13 +86,27 @@ def test_wrong_settings_are_named(
     assert all(word in said for word in words), said
 
 
-def test_a_database_that_is_away_is_named_and_waited_for(tmp_path: Path) -> None:
+def test_a_database_that_was_never_there_ends_the_start(tmp_path: Path) -> None:
     url = "postgresql://u:hunter2@127.0.0.1:1/x"
     system = System(tmp_path / "data", **{"database-url": url})
+    said = refused(system, code=8)
+    assert "database_url = 'postgresql://u:********@127.0.0.1:1/x' (flag --database-url)" in said
+    assert "Nothing was started." in said
+    assert len(said.strip().splitlines()) == 3
+    assert not (tmp_path / "data" / "log" / "server.log").exists()
+
+
+def test_a_known_database_that_is_away_is_named_and_waited_for(tmp_path: Path) -> None:
+    url = "postgresql://u:hunter2@127.0.0.1:1/x"
+    system = System(tmp_path / "data", **{"database-url": url})
+    seen = tmp_path / "data" / "secrets" / "database"
+    seen.parent.mkdir(parents=True, mode=0o700)
+    seen.write_text(hashlib.sha256(b"postgresql://127.0.0.1:1/x").hexdigest())
     with system.output.open("ab") as out:
         system.process = subprocess.Popen(system.command(), stdout=out, stderr=out, env=clean_env())
     try:
         eventually(lambda: "127.0.0.1:1/x" in system.said(), within_s=30, what="named")
+        eventually(lambda: "gateway is ready" in system.said(), within_s=30, what="the gateway")
         assert system.process.poll() is None, "the database may come back"
         status, problem = system.request("GET", "/api/v1/deployments")
         assert status in {502, 503}

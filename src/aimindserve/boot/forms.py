@@ -17,8 +17,10 @@ from urllib.parse import urlsplit
 from aimindserve.boot._hardware import check_hardware
 from aimindserve.boot.declared._setting import Form, Setting
 from aimindserve.core.device import Reserved
+from aimindserve.core.errors import SettingsError
 from aimindserve.core.ids import NAME_RULE, is_name
 from aimindserve.kit.units import GIB
+from aimindserve.store.urls import ALLOWED, check_url
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off"})
@@ -159,10 +161,12 @@ def _database_url(raw: object, _setting: Setting) -> str:
     text = raw.strip() if isinstance(raw, str) else ""
     scheme = text.partition("://")[0].partition("+")[0].lower()
     if "://" not in text or scheme not in ("sqlite", "postgresql", "postgres", "mysql", "mariadb"):
-        raise ValueError(
-            "sqlite:///path, postgresql://user:password@host:port/name or "
-            "mysql://user:password@host:port/name"
-        )
+        raise ValueError(ALLOWED)
+    try:
+        check_url(text)
+    except SettingsError as error:
+        why = error.params.get("why")
+        raise ValueError(f"{ALLOWED}; {why}" if why else f"{error.message} {error.hint}") from error
     return text
 
 

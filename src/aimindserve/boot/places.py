@@ -81,6 +81,11 @@ class Places:
         return self.data_dir / "secrets" / "gateway"
 
     @property
+    def database_seen(self) -> Path:
+        """Which database on another machine has answered, so that it may be waited for."""
+        return self.data_dir / "secrets" / "database"
+
+    @property
     def admin_password(self) -> Path:
         """The first admin's generated password, until it is changed."""
         return self.data_dir / "initial_admin_password"

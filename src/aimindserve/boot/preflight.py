@@ -136,7 +136,7 @@ def _make_directories(settings: Settings, places: Places) -> None:
         "log_dir": places.log_dir,
     }
     for name, folder in folders.items():
-        _make_writable(name, folder)
+        make_writable(name, folder)
     try:
         places.run_dir.mkdir(exist_ok=True, mode=0o700)
         make_socket_dir(places)
@@ -144,7 +144,9 @@ def _make_directories(settings: Settings, places: Places) -> None:
         raise _directory_error("data_dir", places.run_dir, error) from error
 
 
-def _make_writable(name: str, folder: Path) -> None:
+def make_writable(name: str, folder: Path) -> None:
+    """Make `folder`, which the setting `name` asks for; raise StartError when this user cannot
+    write there."""
     probe = folder / f".write-test-{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)

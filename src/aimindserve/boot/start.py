@@ -11,9 +11,10 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from aimindserve.boot.database import check_database
 from aimindserve.boot.handover import write_handover
 from aimindserve.boot.order import Order
 from aimindserve.boot.places import Places, places_of
@@ -43,6 +44,8 @@ class Start:
     on_stop: Callable[[], None] | None = None
     notes: Sequence[str] = ()
     """What to tell once it is certain that this start goes on."""
+    origins: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Where each setting comes from, for messages about it."""
     control: Sequence[str] = ("aimindserve.boot.control",)
     """The module of the control plane's process, and further arguments for it."""
 
@@ -53,8 +56,15 @@ def start(what: Start) -> int:
     settings = what.settings
     places = replace(places_of(settings), control_port=_control_port())
     lock = prepare(settings, places)
+    try:
+        away = _check_database(what, places)
+    except BaseException:
+        lock.release()
+        raise
     for note in what.notes:
         what.tell(note)
+    if away:
+        what.tell(f"warning: {away}")
     raise_open_files()
     handover = write_handover(settings, places)
     left = [handover, places.address, places.operator_credential]
@@ -87,6 +97,13 @@ def _announce(settings: Settings, places: Places, tell: Callable[[str], None]) -
     except OSError as error:
         tell(f"commands on this machine need --server {url}: {error.strerror or error}")
         return []
+
+
+def _check_database(what: Start, places: Places) -> str:
+    if what.settings.worker_only:
+        return ""
+    origin = what.origins.get("database_url", "default")
+    return check_database(what.settings, places, child_environment(environment()), origin)
 
 
 def roles(

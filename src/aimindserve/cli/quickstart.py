@@ -7,7 +7,7 @@ import click
 from aimindserve.cli._ports import with_free_ports
 from aimindserve.cli._settings import given, settings_options
 from aimindserve.cli._words import words
-from aimindserve.cli.start import tell
+from aimindserve.cli.start import tell, told_as_start
 from aimindserve.core.errors import SettingsError
 
 QUESTION = "Why is the sky blue? Answer in one sentence."
@@ -34,7 +34,16 @@ def quickstart(question: str, **options: Any) -> int:
             words("quickstart runs a server with a worker; use `aimindserve start`.")
         )
     tour = Tour(resolved.settings, question, tell)
-    code = run(Start(resolved.settings, tell, on_ready=tour.run, on_stop=tour.stop, notes=notes))
+    what = Start(
+        resolved.settings,
+        tell,
+        on_ready=tour.run,
+        on_stop=tour.stop,
+        notes=notes,
+        origins=resolved.origins,
+    )
+    with told_as_start():
+        code = run(what)
     tour.join()
     return code or (1 if tour.failed else 0)
 

@@ -1,10 +1,14 @@
 """Run a server with its gateway and worker, or with --server-url a worker."""
 
 import sys
-from typing import Any
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, ClassVar
 
 import click
 
+from aimindserve.cli._failure import NOT_REACHABLE, CommandError
 from aimindserve.cli._settings import given, settings_options
 from aimindserve.cli._words import words
 from aimindserve.core.errors import SettingsError
@@ -35,10 +39,31 @@ def start(**options: Any) -> int:
         tell(f"joining {settings.worker.server_url} ({resolved.origins['server_url']})")
     from aimindserve.boot.welcome import welcome
 
-    return run(Start(settings, tell, on_ready=lambda: welcome(settings, tell)))
+    ready = partial(welcome, settings, tell)
+    with told_as_start():
+        return run(Start(settings, tell, on_ready=ready, origins=resolved.origins))
 
 
 COMMAND = start
+
+
+class _AwayError(CommandError):
+    code: ClassVar[str] = "database_unreachable"
+
+
+@contextmanager
+def told_as_start() -> Generator[None]:
+    """Say of what ends a start before it began that nothing was started, with its exit code."""
+    from aimindserve.boot.database import DatabaseAwayError
+
+    try:
+        yield
+    except DatabaseAwayError as error:
+        hint = f"{error.hint}\nNothing was started."
+        raise _AwayError(error.message, exit_code=NOT_REACHABLE, hint=hint) from error
+    except SettingsError as error:
+        hint = f"{error.hint}\nNothing was started.".strip()
+        raise SettingsError(error.message, hint=hint, params=error.params) from error
 
 
 def tell(line: str) -> None:

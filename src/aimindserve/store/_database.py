@@ -72,6 +72,14 @@ class Database:
             await self.close()
             raise
 
+    async def probe(self) -> None:
+        """Connect once, read the schema's version and change nothing; raises as `open` does."""
+        self._engine = self._dialect.engine()
+        try:
+            await self.run(_migrate.is_needed)
+        finally:
+            await self.close()
+
     async def close(self) -> None:
         """Let transactions in progress end, then go of every connection and of the file."""
         engine, self._engine = self._engine, None

@@ -64,6 +64,10 @@ class SqlBacking:
         """Connect and migrate."""
         await self._database.open()
 
+    async def probe(self) -> None:
+        """Whether it can be used, without changing anything; raises as `open` does."""
+        await self._database.probe()
+
     async def close(self) -> None:
         """Let go of every connection."""
         await self._database.close()

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from aimindserve.core.errors import SettingsError
-from aimindserve.store.base import Backing
+
+if TYPE_CHECKING:  # every process checks its settings; few use a database
+    from aimindserve.store.base import Backing
 
 ALLOWED = (
     "sqlite:///path/to/file.db, postgresql://user:password@host:port/name "
@@ -28,13 +31,22 @@ _SCHEMES = {
 _ALIASES = {"postgres": "postgresql", "mariadb": "mysql"}
 
 
-def backing_for(url: str, *, create: bool = True) -> Backing:
+def backing_for(url: str, *, create: bool = True) -> "Backing":
     """The backing that keeps its rows at `url`; raises SettingsError. Without `create`, opening it
     raises NotFoundError where nothing of ours is kept, and leaves nothing behind."""
     check_url(url)
     from aimindserve.store.sql import SqlBacking
 
     return SqlBacking(url, create=create)
+
+
+async def probe(url: str) -> None:
+    """Connect once and change nothing; raises SettingsError when the database at `url` refuses or
+    is of a newer version, StoreUnavailableError when it does not answer."""
+    check_url(url)
+    from aimindserve.store.sql import SqlBacking
+
+    await SqlBacking(url).probe()
 
 
 def check_url(url: str) -> str:

@@ -41,7 +41,7 @@ class Server:
         "`mysql://用户:密码@主机:端口/库名`。",
         computed="`sqlite:///<data-dir>/database.db`",
         secret=True,
-        example="postgresql://user:password@hostname:port/db_name",
+        example="postgresql://user:password@hostname:5432/db_name",
     ).field()
     bootstrap_password: str | None = Setting(
         Form.TEXT,
