@@ -21,9 +21,9 @@ from aimindserve.backends.vllm import PLUGIN
 from aimindserve.core.facts import ModelRef, Options, SourceName
 from aimindserve.core.launch import Assignment, Installation, LaunchContext
 from aimindserve.core.placement import Placement, Rank
+from aimindserve.worker import model_directory
 from e2e.system import System, eventually
 from fixtures import tiny_llama
-from unit.formats.llama_facts import llama
 
 PYTHON = os.environ.get("AIMS_TEST_VLLM_CPU_PYTHON", "")
 PORT = 40893
@@ -38,18 +38,11 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory):
     folder = tiny_llama.write(tmp_path_factory.mktemp("model"))
+    tiny_llama.write_adapter(folder / "tone")
     run_dir = tmp_path_factory.mktemp("run")
-    shape = tiny_llama.SHAPE
-    facts = llama(
-        shape["num_hidden_layers"],
-        shape["hidden_size"],
-        shape["intermediate_size"],
-        shape["num_attention_heads"],
-        shape["num_key_value_heads"],
-        shape["vocab_size"],
-        context_length=shape["max_position_embeddings"],
-    )
-    options = Options(parameters=("--enforce-eager", "--max-model-len=1024"))
+    facts = model_directory.facts(str(folder), model_directory.listing(str(folder)))
+    words = ("--enforce-eager", "--max-model-len=1024", "--lora-modules=tone")
+    options = Options(parameters=words)
     assert PLUGIN.serves(facts, options) is None
     chosen = PLUGIN.shapes(facts, options)[-1]
     assert chosen.requirement.installation == "vllm-cpu"
@@ -114,13 +107,23 @@ def call(path, body=None, key=KEY):
 def test_it_serves_the_deployments_name_and_answers(engine):
     status, body = call("/v1/models")
     assert status == 200
-    (model,) = json.loads(body)["data"]
-    assert model["id"] == "tiny"
+    model, adapted = json.loads(body)["data"]
+    assert (model["id"], adapted["id"]) == ("tiny", "tone")
     assert model["max_model_len"] == 1024
     chat = {"model": "tiny", "max_tokens": 4, "messages": [{"role": "user", "content": "hello"}]}
     status, body = call("/v1/chat/completions", chat)
     assert status == 200, body
     assert json.loads(body)["usage"]["completion_tokens"] <= 4
+
+
+def test_an_adapter_answers_under_its_own_name_and_otherwise(engine):
+    answers = []
+    for name in ("tiny", "tone"):
+        body = {"model": name, "prompt": "hello", "max_tokens": 8, "temperature": 0}
+        status, answer = call("/v1/completions", body)
+        assert status == 200, answer
+        answers.append(json.loads(answer)["choices"][0]["text"])
+    assert answers[0] != answers[1]
 
 
 def test_its_key_guards_it_and_is_nowhere_to_be_seen(engine):

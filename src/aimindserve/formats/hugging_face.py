@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from aimindserve.core.errors import FormatError
 from aimindserve.core.facts import Category, ModelFacts, WeightParts
+from aimindserve.formats import speech
 from aimindserve.formats.capabilities import Chat, Sentences, read_chat, read_sentences
 from aimindserve.formats.config import read_layout, text_keys
 from aimindserve.formats.config_families import OTHER_CATEGORIES
@@ -74,8 +75,9 @@ def _read(files: Mapping[str, FileAccess], name: str) -> ModelFacts:
     root = directory.keys(CONFIG)
     if root is None:
         return _without_config(directory, name)
-    if _is_ctranslate2(root, files):
-        return _ctranslate2(files, name)
+    spoken = speech.with_config(directory, root, name)
+    if spoken is not None:
+        return spoken
     layout = read_layout(root)
     weights = directory.weights()
     sentences = read_sentences(directory)
@@ -265,27 +267,11 @@ def _categories(
     return (Category.LLM,)
 
 
-def _is_ctranslate2(root: Keys, files: Mapping[str, FileAccess]) -> bool:
-    return "model.bin" in files and not root.has("architectures", "model_type")
-
-
-def _ctranslate2(files: Mapping[str, FileAccess], name: str) -> ModelFacts:
-    """Whisper as CTranslate2 stores it; the file's layout is its own and is not read."""
-    size = files["model.bin"].size_bytes
-    return ModelFacts(
-        format="ctranslate2",
-        architecture="whisper",
-        size_bytes=size,
-        part_bytes=WeightParts(replicated=size),
-        part_bytes_rough=True,
-        audio=True,
-        name=name[:200],
-        categories=(Category.SPEECH_TO_TEXT,),
-    )
-
-
 def _without_config(directory: Directory, name: str) -> ModelFacts:
-    """A pipeline of several models (diffusers), or nothing that can be served."""
+    """A model of speech, a pipeline of models (diffusers), or nothing that can be served."""
+    spoken = speech.without_config(directory, name)
+    if spoken is not None:
+        return spoken
     if directory.keys("adapter_config.json") is not None:
         raise FormatError("it holds an adapter, which cannot be served without its base model")
     index = directory.keys(DIFFUSERS)

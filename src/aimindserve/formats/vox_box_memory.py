@@ -42,10 +42,12 @@ class Published:
 
     device: int
     host: int
+    beside: int = 0
+    """Of the host, while it is on a device."""
 
 
 TABLE = {
-    Voice.COSY_VOICE: Published(device=3 * GIB, host=6 * GIB),
+    Voice.COSY_VOICE: Published(device=3 * GIB, host=6 * GIB, beside=7 * GIB),
     Voice.DIA: Published(device=10 * GIB, host=10 * GIB),
     Voice.BARK: Published(device=12 * GIB, host=12 * GIB),
 }
@@ -59,19 +61,14 @@ OTHER_BYTES = 1 * GIB
 """Of models that nothing is known of: twice the weights and this. Rough."""
 
 
+_FAMILIES = {family.value: family for family in TABLE}
+
+
 def voice(facts: ModelFacts) -> Voice:
-    """Which family a model is of, by its format, architecture and name."""
-    words = f"{facts.architecture} {facts.name}".lower().replace("_", "").replace("-", "")
+    """Which family a model is of, by what its files told (`speech`)."""
     if facts.format == "ctranslate2":
         return Voice.WHISPER
-    for family in (Voice.COSY_VOICE, Voice.BARK):
-        if family.value in words:
-            return family
-    return (
-        Voice.DIA
-        if facts.architecture == "dia" or words.strip().startswith("dia1")
-        else (Voice.OTHER)
-    )
+    return _FAMILIES.get(facts.architecture, Voice.OTHER)
 
 
 def device_need(facts: ModelFacts) -> tuple[MemoryParts, MemoryParts]:
@@ -79,7 +76,9 @@ def device_need(facts: ModelFacts) -> tuple[MemoryParts, MemoryParts]:
     into the host's memory before it moves them: GPUStack's 1 GiB of it for Dia did not hold that.
     """
     size = facts.size_bytes
-    host = MemoryParts(weights=size, runtime=PROCESS_BYTES)
+    published = TABLE.get(voice(facts))
+    more = max((published.beside if published else 0) - size - PROCESS_BYTES, 0)
+    host = MemoryParts(weights=size, compute=more, runtime=PROCESS_BYTES)
     return _parts(size, _device_total(facts)), host
 
 

@@ -21,9 +21,12 @@ from aimindserve.sources.base import Progress, Resolved
 PATH_MAX = 4096
 ENTRIES_MAX = 10_000
 SUFFIX = ".gguf"
-DIRECTORY_MARKS = ("config.json", "model_index.json")
+DIRECTORY_MARKS = (
+    *("config.json", "model_index.json"),
+    *("cosyvoice.yaml", "cosyvoice2.yaml", "cosyvoice3.yaml"),
+)
 """What makes a directory a model by itself, when there is no GGUF in it."""
-_PARTS = (".json", ".jinja", ".safetensors", ".bin", ".pt", ".pth")
+_PARTS = (".json", ".jinja", ".safetensors", ".bin", ".pt", ".pth", ".onnx", ".yaml")
 _SYSTEM = ("/proc", "/sys", "/dev")
 _PROJECTOR = "mmproj"
 _NOT_THERE = (errno.ENOENT, errno.ELOOP)
