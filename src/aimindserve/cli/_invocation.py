@@ -107,7 +107,7 @@ def client_command(
     return decorate
 
 
-def _not_empty(_context: click.Context, _parameter: click.Parameter, value: object) -> object:
+def _not_empty(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
     """Refuse an argument of nothing, as a variable in a script makes one that was never set."""
     given = cast("Sequence[Any]", value if isinstance(value, tuple) else (value,))
     if any(isinstance(each, str) and not each.strip() for each in given):
