@@ -5,7 +5,7 @@ What is said of one device holds for that device alone: it may be large enough b
 be refused because too few others are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,8 @@ def nearest(ask: Ask, workers: Sequence[WorkerView]) -> dict[str, Any]:
         return {"ram": _told(best.name, need, best.ram_free_bytes)}
     shape = min(with_devices, key=lambda each: _wish(each).whole)
     wish = _wish(shape)
-    kinds, chosen, failed = shape.requirement.device_types, ask.device_ids, ask.failures
+    kinds, chosen = shape.requirement.device_types, ask.device_ids
+    failed = rule(ask, shape).without
     largest: tuple[str, int] = ("", -1)
     totals: dict[str, int] = {}
     for worker in usable:
@@ -117,9 +118,8 @@ def _against(ask: Ask, shape: Shape, wish: _Wish, worker: WorkerView, device: De
         return "platform_unsupported"
     if ask.device_ids and device.id not in ask.device_ids:
         return "selector_empty"
-    failed: Mapping[str, Any] = ask.failures
-    if device.id in failed:
-        return failed[device.id].code
+    if device.id in rule(ask, shape).without:
+        return ask.failures[device.id].code
     if worker.device_free_bytes.get(device.id, 0) < _needed(wish, device):
         return "no_fit_vram"
     return None
