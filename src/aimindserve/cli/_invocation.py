@@ -107,12 +107,14 @@ def client_command(
     return decorate
 
 
-def _not_empty(_context: click.Context, _parameter: click.Parameter, value: Any) -> Any:
+def _not_empty(_context: click.Context, _parameter: click.Parameter, value: object) -> object:
     """Refuse an argument of nothing, as a variable in a script makes one that was never set."""
-    given = cast("Sequence[Any]", value if isinstance(value, tuple) else (value,))
+    given = (
+        cast("tuple[object, ...]", value) if isinstance(value, tuple) else (cast("object", value),)
+    )
     if any(isinstance(each, str) and not each.strip() for each in given):
         raise click.BadParameter(words("It is empty."))
-    return value
+    return cast("object", value)
 
 
 class ListByDefault(click.Group):

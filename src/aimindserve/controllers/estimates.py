@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aimindserve.backends._all import find, refuse, shapes_for
 from aimindserve.controllers.asks import options_of
@@ -117,16 +118,14 @@ class EstimatesController:
         left_s = self._unsettled_s(key, seen)
         if left_s > 0:
             return Later(left_s)
-        if key in self._started:
-            await self._keep_start(seen, self._started.pop(key))
         engines = self._engines(instance, seen)
         if engines is None:
             return Later(UNSEEN_LOOK_S)
         sample = self._sample(seen, engines)
+        await self._write(seen, sample, self._started.pop(key, None))
         if sample is None:
             await self._spoil(seen, "foreign")
             return Later(WORKED_LOOK_S)
-        await self._write(seen, sample)
         return Later(WORKED_LOOK_S if sample.worked else YOUNG_LOOK_S)
 
     def _unsettled_s(self, name: str, seen: _Seen) -> float:
@@ -155,15 +154,6 @@ class EstimatesController:
         if awaited and not seen.observed.restarts and placement.placed_at:
             seconds = round(max(now - placement.placed_at, 0.0), 1)
             self._started[name] = Start(placement.id, round(now, 3), seconds)
-
-    async def _keep_start(self, seen: _Seen, start: Start) -> None:
-        current = find_estimate(self._store, _name(seen.spec))
-        if current is None:
-            status = EstimateStatus(predicted=_predicted(seen), starts=(start,))
-            await self._create(seen.spec, status)
-            return
-        starts = (*current.status.starts, start)[-STARTS_KEPT:]
-        await self._replace(current, current.status.model_copy(update={"starts": starts}))
 
     def _seen(self, instance: Instance) -> _Seen | None:
         placement, observed = instance.status.placement, instance.status.observed
@@ -256,18 +246,22 @@ class EstimatesController:
         only = account.bookings[0]
         return only.used if only.used and only.sure else None
 
-    async def _write(self, seen: _Seen, sample: Sample) -> None:
+    async def _write(self, seen: _Seen, sample: Sample | None, start: Start | None) -> None:
         current = find_estimate(self._store, _name(seen.spec))
-        if current is None:
-            status = EstimateStatus(predicted=sample.claimed, samples=(sample,))
+        before = EstimateStatus() if current is None else current.status
+        changes: dict[str, Any] = {}
+        if start is not None:
+            changes["starts"] = (*before.starts, start)[-STARTS_KEPT:]
+        if sample is not None:
+            samples = keep(before.samples, sample)
+            if samples != before.samples:
+                predicted = sample.claimed or before.predicted
+                changes |= {"samples": samples, "predicted": predicted}
+        status = before.model_copy(update=changes)
+        if changes and current is None:
             await self._create(seen.spec, status)
-            return
-        before = current.status
-        samples = keep(before.samples, sample)
-        if samples == before.samples:
-            return
-        changes = {"samples": samples, "predicted": sample.claimed or before.predicted}
-        await self._replace(current, before.model_copy(update=changes))
+        elif changes and current is not None:
+            await self._replace(current, status)
 
     async def _spoil(self, seen: _Seen, why: str) -> None:
         """This run says nothing; what was written of it and of its placement is taken back."""

@@ -4,7 +4,6 @@ What is said of one device holds for that device alone: it may be large enough b
 be refused because too few others are.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +63,8 @@ def _against(ask: Ask, shape: Shape, wish: _Wish, worker: WorkerView, device: De
         return "platform_unsupported"
     if ask.device_ids and device.id not in ask.device_ids:
         return "selector_empty"
-    failed: Mapping[str, Any] = ask.failures
-    if device.id in failed:
-        return failed[device.id].code
+    if device.id in rule(ask, shape).without:
+        return ask.failures[device.id].code
     if worker.device_free_bytes.get(device.id, 0) < _needed(wish, device):
         return "no_fit_vram"
     return None

@@ -39,7 +39,7 @@ def recall(board: Board, state: AgentState, living: Sequence[Handle], at: Moment
                 reason=Reason("engine_exited", status) if lost else None,
                 ooms=kept.ooms,
                 # Not again where it ran out of memory, whoever looks after it now.
-                given_up=kept.ooms > 0,
+                given_up=kept.ooms > 0 and not kept.alive,
             ),
         )
 

@@ -1,6 +1,7 @@
 import pytest
 
 from aimindserve.core.reason import OUT_OF_MEMORY, Reason
+from aimindserve.worker.board import Board
 from aimindserve.worker.decide import Start
 from aimindserve.worker.life import (
     LOOP_FAILURES,
@@ -14,7 +15,9 @@ from aimindserve.worker.life import (
     stuck,
 )
 from aimindserve.worker.observed import Course, Health, Moment
-from unit.worker.world import process, wanted
+from aimindserve.worker.recall import recall
+from aimindserve.worker.state import AgentState, KeptCourse
+from unit.worker.world import handle, process, wanted
 
 ENDED = Failure(Reason("engine_exited", {"status": "exit code 3", "name": "i1"}, "last words"))
 MIDDLE = 0.5
@@ -46,6 +49,15 @@ def test_who_ran_out_of_memory_is_not_started_there_again(code):
     course, waits = failures(1, every_s=1, failure=Failure(Reason(code, {"worker": "w"})))
     assert (course.given_up, course.ooms, course.next_start, waits) == (True, 1, None, [])
     assert course.reason.code == code
+
+
+@pytest.mark.parametrize(("ooms", "alive"), [(0, False), (1, False), (1, True)])
+def test_an_agent_that_is_started_anew_does_not_try_it_there_either(ooms, alive):
+    kept = KeptCourse("id-i1", "p1", runs=1, restarts=0, alive=alive, ooms=ooms)
+    board = Board((40000, 40003))
+    living = [handle()] if alive else []
+    recall(board, AgentState("m", None, {"i1": kept}), living, at(10.0))
+    assert board.courses["i1"].given_up is (ooms > 0 and not alive)
 
 
 def test_jitter_varies_a_pause_by_a_fifth():
