@@ -12,7 +12,7 @@ import openai
 import psutil
 import pytest
 
-from e2e.system import System, eventually, running
+from e2e.system import System, command_line, eventually, running
 
 MODEL = "smollm2"
 
@@ -239,6 +239,35 @@ def test_a_kill_of_the_supervisor_leaves_engines_for_the_next_start(system: Syst
     system.start()
     system.wait_ready(MODEL)
     assert [one.pid for one in system.engines()] == [engine.pid]
+
+
+def test_kills_in_the_middle_of_a_start_are_all_got_over(
+    system: System, sample_model: Path
+) -> None:
+    """The engine as soon as it is there, then its agent, then the control plane, then all at once:
+    each time just as the next try begins."""
+    name = "unlucky"
+
+    def mine() -> list[psutil.Process]:
+        return [one for one in system.engines() if f"/{name}-" in command_line(one)]
+
+    system.deploy(name, sample_model, backend_parameters=["--ctx-size=512"])
+    first = eventually(mine, within_s=30, what="an engine of it")[0]
+    first.kill()
+    eventually(lambda: [one for one in mine() if one != first], within_s=30, what="a second try")
+    system.role("worker").kill()
+    system.role("control").kill()
+    for one in mine():
+        one.kill()
+    system.wait_ready(name, within_s=90)
+    assert len(mine()) == 1
+    (instance,) = system.instances(name)
+    assert instance["status"]["observed"]["restarts"] >= 1
+    told = system.request("GET", "/api/v1/events?kind=instance")[1]["items"]
+    ends = [each for each in told if each["code"] == "exited" and each["name"].startswith(name)]
+    assert any("SIGKILL" in each["message"] for each in ends), told
+    assert system.request("DELETE", f"/api/v1/deployments/{name}")[0] < 300
+    eventually(lambda: not mine(), within_s=30, what="its engine gone")
 
 
 def test_an_orderly_stop_leaves_no_process_behind(system: System) -> None:

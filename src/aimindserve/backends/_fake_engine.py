@@ -4,6 +4,7 @@ A program of its own on the standard library: an OpenAI-compatible server that a
 words of the question, counts tokens by words, and fails when its configuration says so.
 """
 
+import contextlib
 import hmac
 import json
 import os
@@ -56,7 +57,7 @@ class Engine:
 
     def die(self, why: str) -> None:
         """End at once, as a crash would."""
-        print(f"engine failed: {why}", file=sys.stderr, flush=True)  # noqa: T201
+        _say(f"engine failed: {why}")
         os._exit(int(self.fields.get("exit_code", 1)))
 
 
@@ -101,7 +102,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Into the run's log."""
-        print(format % args, file=sys.stderr, flush=True)  # noqa: T201
+        _say(format % args)
 
     def _infer(self, body: dict[str, Any]) -> None:
         engine = self.engine
@@ -222,7 +223,7 @@ class Server(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002 - the base's
         """Say in one line what the standard library would print as a traceback."""
-        print(f"request failed: {sys.exc_info()[1]!r}", file=sys.stderr, flush=True)  # noqa: T201
+        _say(f"request failed: {sys.exc_info()[1]!r}")
 
 
 def main(arguments: list[str]) -> int:
@@ -230,7 +231,7 @@ def main(arguments: list[str]) -> int:
     config: dict[str, Any] = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     engine = Engine(config)
     if "start_exit" in engine.fields:
-        print("engine failed: told to end at its start", file=sys.stderr, flush=True)  # noqa: T201
+        _say("engine failed: told to end at its start")
         return int(engine.fields["start_exit"])
     server = Server((config["host"], config["port"]), type("Bound", (Handler,), {"engine": engine}))
     if not engine.fields.get("ignore_stop"):
@@ -251,7 +252,7 @@ def _load(engine: Engine) -> None:
         return
     threading.Event().wait(float(engine.fields.get("start_delay_s", 0.0)))
     engine.ready = True
-    print("engine ready", file=sys.stderr, flush=True)  # noqa: T201
+    _say("engine ready")
 
 
 def _prompt(body: dict[str, Any]) -> str:
@@ -281,6 +282,12 @@ def _usage(prompt: str, completion: int) -> dict[str, int]:
 def _vector(text: str) -> list[float]:
     """The same text gives the same vector in every process."""
     return [((sum(text.encode()) * (index + 1)) % 97) / 97 for index in range(EMBEDDING_LENGTH)]
+
+
+def _say(line: str) -> None:
+    """Write a line of the log. A disk that is full must not end an engine that works."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ whatever happens to the agent that started it. The file it reads (mode 0600) hol
 which therefore never shows up among process arguments. llama.cpp writes its log to standard error.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -68,11 +69,11 @@ def _serve(xllamacpp: Any, config: dict[str, Any]) -> int:
 
     signal.signal(signal.SIGTERM, on_signal)
     signal.signal(signal.SIGINT, on_signal)
-    print(f"engine ready on {server.listening_address}", file=sys.stderr, flush=True)  # noqa: T201
+    _say(f"engine ready on {server.listening_address}")
     # A wait without a limit cannot be interrupted on Windows.
     while not stop.wait(3600.0 if os.name == "posix" else 0.5):
         pass
-    print("engine stopping", file=sys.stderr, flush=True)  # noqa: T201
+    _say("engine stopping")
     # Ending llama.cpp's server in order waits for the batch it is computing, which takes minutes on
     # a slow processor. Whoever stops us has let the answers finish; the system frees the rest.
     os._exit(0)
@@ -128,8 +129,14 @@ def _member(xllamacpp: Any, value: Any) -> Any:
 
 
 def _fail(code: int, message: str) -> int:
-    print(f"engine failed: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    _say(f"engine failed: {message}")
     return code
+
+
+def _say(line: str) -> None:
+    """Write a line of the log. A disk that is full must not end an engine that works."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

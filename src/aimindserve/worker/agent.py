@@ -214,7 +214,7 @@ class Agent:
                 self._tasks.spawn(self._edges.logs.forget(action.instance), name=name)
             else:
                 self._tasks.spawn(self._do(action), name=name)
-        self._teller.look(self._desired)
+        self._teller.look(self._desired, observed.taken)
         due = next_time(self._desired, self.board.snapshot(), now)
         return IDLE_S if due is None else min(IDLE_S, due - now)
 

@@ -3,7 +3,7 @@ often as the server asked for."""
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from platform import python_version
 
 import anyio
@@ -75,11 +75,12 @@ class Teller:
         """Where the worker really listens; 0 for no metrics."""
         self._port, self._metrics_port = port, metrics_port
 
-    def look(self, desired: DesiredSet | None) -> None:
-        """Something may have changed; report at once if the server must know."""
+    def look(self, desired: DesiredSet | None, taken: frozenset[int] = frozenset()) -> None:
+        """Something may have changed; report at once if the server must know. `taken`: ports that
+        others listen on, if somebody looked."""
         means = self._means
         now = Moment(means.clock.monotonic(), means.clock.now())
-        observed = means.board.snapshot()
+        observed = replace(means.board.snapshot(), taken=taken)
         name = means.membership.identity.name if means.membership.identity else means.config.name
         own = told.instances(name, desired, observed, self._before, now)
         changed_set = desired is not self._desired

@@ -1,5 +1,7 @@
 """Leases make workers ready or lost; the lost are given up slowly, and never all at once."""
 
+import pytest
+
 from aimindserve.core.report import Presence
 from aimindserve.resources._all import kinds
 
@@ -127,6 +129,27 @@ def test_two_are_given_up_ten_seconds_apart():
             await world.pass_(1.0)
             seen.append(len(evicted(world)))
         assert seen.index(2) - seen.index(1) >= 9
+
+    in_world(test)
+
+
+@pytest.mark.parametrize("jump_s", [-86_400.0, 86_400.0])
+def test_a_clock_that_is_set_makes_nobody_silent_and_keeps_nobody_from_being_so(jump_s):
+    async def test(world):
+        for name in "ab":
+            await world.add_worker(name)
+        await world.up("d", replicas=2)
+        before = world.store.revision
+        world.clock.skew_s += jump_s
+        await world.pass_(300.0)
+        assert world.store.revision == before
+        world.silent.add("a")
+        await world.pass_(35.0)
+        assert ready(world, "a")
+        await world.pass_(15.0)
+        assert not ready(world, "a")
+        await world.pass_(90.0)
+        assert evicted(world) == ["a"]
 
     in_world(test)
 

@@ -235,6 +235,27 @@ def test_an_agent_may_be_stopped_at_any_step_of_its_start():
     run_virtual(main())
 
 
+@pytest.mark.parametrize("jump_s", [-86_400.0, 86_400.0])
+def test_a_clock_that_is_set_neither_hurries_nor_delays_anything(jump_s):
+    async def main():
+        bench = Bench()
+        async with bench.running():
+            await bench.want(wanted())
+            await asyncio.sleep(3)
+            bench.runtime.kill(bench.runtime.living[0].token)
+            await asyncio.sleep(0.5)
+            bench.clock.skew_s += jump_s
+            await asyncio.sleep(6.5)
+            seen = bench.server.seen["i1"]
+            assert (seen.state, seen.run, seen.restarts) == (RunState.READY, 2, 1)
+            count = len(bench.server.reports)
+            await asyncio.sleep(100)
+            assert len(bench.server.reports) == count + 10
+            assert bench.server.seen["i1"] == seen
+
+    run_virtual(main())
+
+
 def test_a_crash_says_nothing():
     async def main():
         bench = Bench()
