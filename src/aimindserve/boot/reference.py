@@ -120,7 +120,9 @@ _CHINESE = Words(
 _WORDS: Mapping[str, Words] = {"en": _ENGLISH, "zh": _CHINESE}
 _COMPUTED_ZH: Mapping[str, str] = {
     "none": "空",
-    "depends on the system, see below": "因系统而异,见下文",
+    "`/var/lib/aimindserve` for root on Linux, else where the user's data is kept": (
+        "Linux 上 root 为 `/var/lib/aimindserve`,否则为用户存放数据的目录"
+    ),
     "found on PATH": "在 PATH 中查找",
     "found by looking": "自动检测",
     "the public hub": "公共站点",

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from aimindserve.boot.places import join_token, places_of
 from aimindserve.boot.settings import Settings
 
+EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
+
 
 def welcome(settings: Settings, tell: Callable[[str], None]) -> None:
     """Tell it, line by line."""
@@ -16,7 +18,10 @@ def welcome(settings: Settings, tell: Callable[[str], None]) -> None:
     tell(f"aiMindServe is ready at {local_url(settings)}")
     if places.admin_password.exists():
         tell(f"  first sign-in   admin, password in {places.admin_password}")
-    tell(f"  join a machine  {join_command(settings, show_token=False)}")
+    if is_reachable(settings):
+        tell(f"  join a machine  {join_command(settings, show_token=False)}")
+    else:
+        tell(f"  other machines  cannot join: it listens on {settings.server.host} alone (--host)")
     if settings.general.token is None:
         tell(f"  token           in {places.token}")
 
@@ -24,7 +29,7 @@ def welcome(settings: Settings, tell: Callable[[str], None]) -> None:
 def local_url(settings: Settings) -> str:
     """The server's address for somebody on this machine."""
     host = settings.server.host
-    if host in ("0.0.0.0", "::"):  # noqa: S104 - compared with, not listened on
+    if host in EVERYWHERE:
         host = "127.0.0.1"
     return _url(settings, host)
 
@@ -32,7 +37,15 @@ def local_url(settings: Settings) -> str:
 def join_command(settings: Settings, *, show_token: bool) -> str:
     """What to run on another machine so that it joins this server."""
     token = join_token(places_of(settings), settings) if show_token else "TOKEN"
-    return f"aimindserve start --server-url {_url(settings, _outward_address())} --token {token}"
+    host = settings.server.host
+    address = _outward_address() if host in EVERYWHERE else host
+    return f"aimindserve start --server-url {_url(settings, address)} --token {token}"
+
+
+def is_reachable(settings: Settings) -> bool:
+    """Whether other machines reach this server at all."""
+    host = settings.server.host
+    return host != "localhost" and not host.startswith("127.") and host != "::1"
 
 
 def _url(settings: Settings, host: str) -> str:

@@ -102,11 +102,13 @@ CHINESE: Mapping[str, str] = {
         "服务器端口。[默认：8080 或下一个空闲端口]"
     ),
     # deploy
-    "Serve a model: a GGUF file on the workers, or one from a hub.": (
-        "部署模型：工作节点上的 GGUF 文件，或模型站中的模型。"
+    "Serve a model: a file or a directory that the workers have.": (
+        "部署模型：工作节点上已有的文件或目录。"
     ),
-    "MODEL is a path to a file, hf:OWNER/REPO[/FILE], ms:OWNER/REPO or ollama:NAME.": (
-        "MODEL 是文件路径、hf:OWNER/REPO[/FILE]、ms:OWNER/REPO 或 ollama:NAME。"
+    "MODEL is the path of a GGUF file, or of a directory with config.json and safetensors. Models "
+    "are not fetched from hubs yet.": (
+        "MODEL 是 GGUF 文件的路径，或含有 config.json 和 safetensors 的目录的路径。"
+        "目前还不能从模型站下载模型。"
     ),
     "Name of the deployment, and the model id on /v1.": "部署名称，也是 /v1 上的模型 ID。",
     "How many instances. [default: 1]": "实例数。[默认：1]",
@@ -185,8 +187,9 @@ CHINESE: Mapping[str, str] = {
     "Print objects of any kind: what `ls` shows of deployments, of everything.": (
         "显示任意类型的对象：如同 `ls` 之于部署。"
     ),
-    "Print objects of any kind: deployments, instances, workers, model-files, routes, users, keys.": (
-        "显示任意类型的对象：deployments、instances、workers、model-files、routes、users、keys。"
+    "Print objects of any kind: deployments, instances, workers, model-files, estimates, routes, "
+    "users, keys.": (
+        "显示任意类型的对象：deployments、instances、workers、model-files、estimates、routes、users、keys。"
     ),
     # gpus
     "List the accelerators of all workers: memory, what of it is used, and by which instances.": (
@@ -278,11 +281,11 @@ CHINESE: Mapping[str, str] = {
     "Run a server with its gateway and worker, or with --server-url a worker.": (
         "运行服务器及其网关和工作节点；给出 --server-url 时只运行工作节点。"
     ),
-    "Every flag can also be an environment variable (GPUSTACK_ and the name in capitals) or a key "
-    "of the file that --config-file names. Ctrl-C stops everything in order, inference backends "
-    "too; a second Ctrl-C stops at once.": (
-        "每个参数也可以用环境变量（GPUSTACK_ 加大写名称）或 --config-file 所指文件中的键给出。Ctrl-C "
-        "依次停止全部组件，包括推理后端；再按一次立即停止。"
+    "Every flag can also be an environment variable (GPUSTACK_ and the name in capitals; HF_TOKEN "
+    "and HF_ENDPOINT have their usual names) or a key of the file that --config-file names. Ctrl-C "
+    "stops everything in order, inference backends too; a second Ctrl-C stops at once.": (
+        "每个参数也可以用环境变量（GPUSTACK_ 加大写名称；HF_TOKEN 和 HF_ENDPOINT 沿用通常的名称）或 "
+        "--config-file 所指文件中的键给出。Ctrl-C 依次停止全部组件，包括推理后端；再按一次立即停止。"
     ),
     # users
     "List, make and remove users, and set their passwords.": "列出、创建和删除用户，设置其密码。",

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from aimindserve.cli._columns import COLUMNS, PHASE, Column, at, expiry
+from aimindserve.cli._columns import COLUMNS, PHASE, Column, age, at, expiry
 from aimindserve.cli._invocation import Invocation
 from aimindserve.cli._terms import TERMS
 from aimindserve.cli._words import words
@@ -261,6 +261,8 @@ def _test(kind: str, text: str) -> Callable[[Document], bool]:
 
 def _sorted(kind: str, found: list[Document], sort: str) -> list[Document]:
     path = _path(kind, sort.lstrip("-+"))
+    # Ages go down where the times of which they are printed go up.
+    downwards = sort.startswith("-") is not (sort.lstrip("-+").upper() in _ages(kind))
     missing = [one for one in found if at(one, path) is None]
     present = [one for one in found if at(one, path) is not None]
 
@@ -269,7 +271,13 @@ def _sorted(kind: str, found: list[Document], sort: str) -> list[Document]:
         number = isinstance(value, int | float)
         return (not number, float(value) if number else 0.0, _plain(value))
 
-    return [*sorted(present, key=key, reverse=sort.startswith("-")), *missing]
+    return [*sorted(present, key=key, reverse=downwards), *missing]
+
+
+def _ages(kind: str) -> set[str]:
+    """The heads, in both languages, of columns that say how long ago something was."""
+    heads = [one.header for one in COLUMNS[kind] if one.write is age]
+    return {*heads, *(TERMS[head] for head in heads)}
 
 
 def _plain(value: Any) -> str:

@@ -85,6 +85,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "signed_in": ("Signed in to {server} as {user}.", "已以 {user} 登录 {server}。"),
     "signed_out": ("Signed out of {server}.", "已退出 {server}。"),
     "not_signed_in": ("Not signed in to {server}.", "未登录 {server}。"),
+    "signed_in_nowhere": ("Not signed in to any server.", "未登录任何服务器。"),
     "plain_http": (
         "Note: {server} is not encrypted; others on the network can read what you send.",
         "注意：{server} 未加密，网络上的其他人可能读取您发送的内容。",

@@ -15,7 +15,7 @@ import click
 
 from aimindserve.boot.places import places_of
 from aimindserve.boot.settings import Settings
-from aimindserve.boot.welcome import join_command, local_url
+from aimindserve.boot.welcome import is_reachable, join_command, local_url
 from aimindserve.cli._errors import as_text
 from aimindserve.cli._invocation import Invocation
 from aimindserve.cli._output import aligned
@@ -153,7 +153,8 @@ class Tour:
         if places.admin_password.exists():
             rows.append((say("tour_sign_in"), say("tour_password", path=places.admin_password)))
         rows += self._key(client)
-        rows.append((say("tour_join"), join_command(self._settings, show_token=True)))
+        if is_reachable(self._settings):
+            rows.append((say("tour_join"), join_command(self._settings, show_token=True)))
         click.echo(aligned(rows))
         click.echo(f"\n{say('tour_serving')}")
         sys.stdout.flush()

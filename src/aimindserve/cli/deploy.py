@@ -1,4 +1,4 @@
-"""Serve a model: a GGUF file on the workers, or one from a hub."""
+"""Serve a model: a file or a directory that the workers have."""
 
 from pathlib import Path
 from typing import Any
@@ -32,9 +32,10 @@ from aimindserve.core.errors import ExistsError
     help="Wait so long.",
 )
 def deploy(here: Invocation, model: str, wait: bool, timeout: float, **options: Any) -> None:
-    """Serve a model: a GGUF file on the workers, or one from a hub.
+    """Serve a model: a file or a directory that the workers have.
 
-    MODEL is a path to a file, hf:OWNER/REPO[/FILE], ms:OWNER/REPO or ollama:NAME.
+    MODEL is the path of a GGUF file, or of a directory with config.json and safetensors. Models are
+    not fetched from hubs yet.
 
     \b
     aimindserve deploy ./SmolLM2-135M-Instruct.Q4_1.gguf

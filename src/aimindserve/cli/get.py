@@ -20,7 +20,8 @@ def get(
     sort: str | None,
     no_header: bool,
 ) -> None:
-    """Print objects of any kind: deployments, instances, workers, model-files, routes, users, keys.
+    """Print objects of any kind: deployments, instances, workers, model-files, estimates, routes,
+    users, keys.
 
     \b
     aimindserve get deployments qwen3-8b -o yaml

@@ -28,7 +28,7 @@ def logout(here: Invocation, url: str | None) -> None:
     server = base_url(named) if named else logins.current
     saved = logins.servers.get(server or "")
     if server is None or saved is None:
-        here.note("not_signed_in", server=server or "")
+        here.note("not_signed_in" if server else "signed_in_nowhere", server=server)
     else:
         _connection.write(logins.without(server))
         if saved.session:

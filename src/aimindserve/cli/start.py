@@ -15,9 +15,9 @@ from aimindserve.core.errors import SettingsError
 def start(**options: Any) -> int:
     """Run a server with its gateway and worker, or with --server-url a worker.
 
-    Every flag can also be an environment variable (GPUSTACK_ and the name in capitals) or a key of
-    the file that --config-file names. Ctrl-C stops everything in order, inference backends too; a
-    second Ctrl-C stops at once.
+    Every flag can also be an environment variable (GPUSTACK_ and the name in capitals; HF_TOKEN and
+    HF_ENDPOINT have their usual names) or a key of the file that --config-file names. Ctrl-C stops
+    everything in order, inference backends too; a second Ctrl-C stops at once.
     """
     from aimindserve.boot.load import load
     from aimindserve.boot.start import Start

@@ -67,7 +67,7 @@ EVENTS: Mapping[str, EventText] = {
     "uncordoned": EventText("worker", "Takes new work again.", "已恢复调度。"),
     "left": EventText("worker", "Was removed from the cluster.", "已从集群移除。", Class.OFF),
     "deployed": EventText(
-        "deployment", "Is to run {after} times.", "已部署，副本数 {after}。", Class.WORKING
+        "deployment", "Wanted replicas: {after}.", "已部署，副本数 {after}。", Class.WORKING
     ),
     "scaled": EventText(
         "deployment", "Scaled from {before} to {after}.", "副本数由 {before} 调整为 {after}。"

@@ -106,7 +106,7 @@ def test_describe_shows_the_last_events_of_a_deployment_and_its_instances(served
     assert served.run("describe", "m") == 0
     told = capsys.readouterr().out
     assert "Events" in told
-    assert "Is to run 1 times." in told
+    assert "Wanted replicas: 1." in told
     assert "2 of 2 with too little free RAM. ×4" in told
     assert "other-1" not in told
     assert served.run("describe", "m", "-o", "json") == 0

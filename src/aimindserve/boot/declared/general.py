@@ -27,7 +27,7 @@ class General:
         Form.PATH,
         "Directory of everything this machine keeps: secrets, database, caches, logs.",
         "本机保存全部数据(密钥、数据库、缓存、日志)的目录。",
-        computed="depends on the system, see below",
+        computed="`/var/lib/aimindserve` for root on Linux, else where the user's data is kept",
         example="/path/to/data_dir",
     ).field()
     cache_dir: Path = Setting(
