@@ -27,7 +27,7 @@ from aimindserve.client.errors import (
     WaitTimeoutError,
     code_of,
 )
-from aimindserve.core.errors import AimsError, InternalError, UnauthenticatedError, problem
+from aimindserve.core.errors import AimsError, InternalError, UnauthenticatedError
 
 _CODES: tuple[tuple[type[AimsError], int], ...] = (
     (UnreachableError, _failure.NOT_REACHABLE),
@@ -98,7 +98,9 @@ def as_problem(error: AimsError) -> str:
     """The error as one line of JSON."""
     params = dict(error.params)
     request_id = str(params.pop("request_id", ""))
-    document = problem(error, request_id=request_id)
+    document = _failure.local_problem(error, request_id=request_id)
+    if isinstance(error, UnreachableError | WaitError):
+        del document["status"]  # of this program's own making: no server answered so
     document["code"] = code_of(error)
     document["detail"] = english(error.message)
     if error.hint:

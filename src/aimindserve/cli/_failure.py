@@ -7,7 +7,7 @@
 
 import json
 import sys
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from aimindserve.core.errors import (
     AimsError,
@@ -52,6 +52,15 @@ class CommandError(AimsError):
         self.exit_code = exit_code
 
 
+class WrongUsageError(CommandError):
+    """A command was not called as it must be, which only shows once it runs."""
+
+    code: ClassVar[str] = "usage"
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, exit_code=USAGE, hint=hint)
+
+
 def exit_code(error: AimsError) -> int:
     """The exit code that tells scripts what kind of failure `error` is."""
     if isinstance(error, CommandError):
@@ -59,10 +68,18 @@ def exit_code(error: AimsError) -> int:
     return next((code for kind, code in _CODES if isinstance(error, kind)), FAILED)
 
 
+def local_problem(error: AimsError, *, request_id: str = "") -> dict[str, Any]:
+    """The problem document of an error; with an HTTP status only where there may have been one."""
+    document = problem(error, request_id=request_id)
+    if isinstance(error, CommandError | SettingsError):
+        del document["status"]
+    return document
+
+
 def report(error: AimsError, *, as_json: bool = False) -> None:
     """Tell `error` on standard error: as text for people, or as a problem document."""
     if as_json:
-        sys.stderr.write(json.dumps(problem(error), ensure_ascii=False) + "\n")
+        sys.stderr.write(json.dumps(local_problem(error), ensure_ascii=False) + "\n")
         return
     sys.stderr.write(f"✗ {error.message} ({error.code})\n")
     for line in error.hint.splitlines():

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from typing_extensions import override
@@ -21,7 +21,7 @@ from aimindserve.cli import _connection
 from aimindserve.cli._errors import told
 from aimindserve.cli._terms import term
 from aimindserve.cli._text import language, say, variable
-from aimindserve.cli._words import no_such_command
+from aimindserve.cli._words import no_such_command, words
 
 if TYPE_CHECKING:
     from aimindserve.client.sync import Client
@@ -98,10 +98,21 @@ def client_command(
 
         maker = click.command if group is None else group.command
         command: click.Command = maker(name)(callback)
+        for parameter in command.params:
+            if isinstance(parameter, click.Argument):
+                parameter.callback = _not_empty
         command.params += _shared(outputs)
         return command
 
     return decorate
+
+
+def _not_empty(_context: click.Context, _parameter: click.Parameter, value: object) -> object:
+    """Refuse an argument of nothing, as a variable in a script makes one that was never set."""
+    given = cast("Sequence[Any]", value if isinstance(value, tuple) else (value,))
+    if any(isinstance(each, str) and not each.strip() for each in given):
+        raise click.BadParameter(words("It is empty."))
+    return value
 
 
 class ListByDefault(click.Group):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aimindserve.cli._errors import as_problem, as_text
-from aimindserve.cli._failure import USAGE, CommandError
+from aimindserve.cli._failure import CommandError, WrongUsageError
 from aimindserve.cli._find import missing
 from aimindserve.cli._invocation import Invocation
 from aimindserve.core.errors import AimsError, NotFoundError
@@ -57,7 +57,7 @@ def _removed(
 def confirm(here: Invocation, question: str, names: Sequence[str]) -> None:
     """Ask `question`, a text about `names`; raises CommandError unless the answer is yes."""
     if not here.asks:
-        raise CommandError(here.text("needs_yes"), exit_code=USAGE)
+        raise WrongUsageError(here.text("needs_yes"))
     asked = here.text(question, names=", ".join(names))
     if not click.confirm(asked, default=False, err=True):
         raise CommandError(here.text("not_removed"))

@@ -33,6 +33,7 @@ CHINESE: Mapping[str, str] = {
     "This program has a defect: {what}": "程序存在缺陷：{what}",
     "There is no {kind} called {name!r}.": "没有名为 {name!r} 的{kind}。",
     "No such command '{name}'. Did you mean '{near}'?": "没有命令“{name}”。是否想输入“{near}”？",
+    "It is empty.": "内容为空。",
     "No such command '{name}'.": "没有命令“{name}”。",
     "There is no kind called {text!r}.": "没有名为 {text!r} 的类型。",
     "Did you mean {name}?": "是否想输入 {name}？",

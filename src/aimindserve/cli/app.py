@@ -13,18 +13,20 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import click
 from typing_extensions import override
 
 from aimindserve import __version__
 from aimindserve.cli import _click_zh
-from aimindserve.cli._failure import INTERRUPTED, USAGE, exit_code, report
+from aimindserve.cli._failure import INTERRUPTED, USAGE, WrongUsageError, exit_code, report
 from aimindserve.cli._help import Speaking, speaking
-from aimindserve.cli._words import no_such_command
+from aimindserve.cli._words import english, no_such_command
 from aimindserve.core.errors import AimsError
 
 FOLDER = Path(__file__).parent
@@ -45,6 +47,9 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.UsageError as error:
+        if as_json:
+            report(WrongUsageError(english(error.format_message())), as_json=True)
+            return USAGE
         # In a context again: it knows the user's language.
         with (error.ctx or click.Context(main)).scope(cleanup=False):
             error.show()
@@ -57,15 +62,41 @@ def run(arguments: Sequence[str]) -> int:
     except AimsError as error:
         report(error, as_json=as_json)
         return exit_code(error)
-    except BrokenPipeError:
-        # The reader has gone (`| head`): that is no failure, and Python must not complain at exit.
+    except _ReaderGone:
+        # `| head`: that is no failure, and Python must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return outcome if isinstance(outcome, int) else 0
 
 
+class _ReaderGone(Exception):  # noqa: N818 - it is no error
+    """Whoever read standard output reads no more."""
+
+
+@contextmanager
+def _noticing() -> Generator[None]:
+    """Notice a closed pipe before the library does, which would end the program with 1."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise _ReaderGone from None
+
+
 class CommandFolder(click.Group):
     """A click group whose commands are the files of this folder."""
+
+    @override
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As click does; prints the help, when it is asked for."""
+        with _noticing():
+            return super().parse_args(ctx, args)
+
+    @override
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does."""
+        with _noticing():
+            return super().invoke(ctx)
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from aimindserve.cli._failure import DIFFERENT, USAGE, CommandError
+from aimindserve.cli._failure import DIFFERENT, WrongUsageError
 from aimindserve.cli._invocation import Invocation, client_command
 from aimindserve.cli._kinds import kind_of
 from aimindserve.cli._pairs import pairs
@@ -70,7 +70,7 @@ def apply(
     labels = pairs("--selector", selectors)
     prune, only_say = flags["prune"], flags["dry_run"] or flags["diff"]
     if prune and not labels:
-        raise CommandError(here.text("prune_needs_selector"), exit_code=USAGE)
+        raise WrongUsageError(here.text("prune_needs_selector"))
     with here.client() as client:
         surplus = _surplus(client, wanted, labels) if prune else []
         if surplus and not only_say and not yes:

@@ -9,7 +9,7 @@ from aimindserve.cli import _connection
 from aimindserve.cli._ask import is_here
 from aimindserve.cli._connection import Login
 from aimindserve.cli._errors import as_text
-from aimindserve.cli._failure import NOT_ALLOWED, USAGE, CommandError
+from aimindserve.cli._failure import NOT_ALLOWED, CommandError, WrongUsageError
 from aimindserve.cli._invocation import DATA, Invocation, client_command
 from aimindserve.cli._output import print_document
 from aimindserve.cli._words import words
@@ -45,9 +45,7 @@ def login(
     aimindserve login https://models.example.org --api-key-stdin < key.txt
     """
     if password_stdin and api_key_stdin:
-        raise CommandError(
-            words("--password-stdin and --api-key-stdin exclude each other."), exit_code=USAGE
-        )
+        raise WrongUsageError(words("--password-stdin and --api-key-stdin exclude each other."))
     server = _server(here, url)
     if not server.startswith("https://") and not is_here(server):
         here.note("plain_http", server=server)
@@ -85,9 +83,8 @@ def _by_password(
     from aimindserve.client.sync import Client
 
     if not password_stdin and not here.asks:
-        raise CommandError(
+        raise WrongUsageError(
             words("This is not a terminal, so the password cannot be asked for."),
-            exit_code=USAGE,
             hint=words("Give it with --password-stdin, or a key with --api-key-stdin."),
         )
     user = username or "admin"
@@ -155,5 +152,5 @@ def _must_change(me: Document) -> bool:
 def _secret_from_stdin() -> str:
     text = sys.stdin.read(SECRET_MAX).strip()
     if not text:
-        raise CommandError(words("Standard input was empty."), exit_code=USAGE)
+        raise WrongUsageError(words("Standard input was empty."))
     return text

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from aimindserve.cli._failure import USAGE, CommandError
+from aimindserve.cli._failure import WrongUsageError
 from aimindserve.cli._find import find
 from aimindserve.cli._invocation import (
     OBJECTS,
@@ -97,5 +97,5 @@ def _tell_password(here: Invocation, made: str | None) -> None:
 def _from_stdin() -> str:
     text = sys.stdin.read(PASSWORD_MAX).rstrip("\r\n")
     if not text:
-        raise CommandError(words("Standard input was empty."), exit_code=USAGE)
+        raise WrongUsageError(words("Standard input was empty."))
     return text

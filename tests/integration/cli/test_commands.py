@@ -110,6 +110,40 @@ def test_scale_and_rm(served, capsys):
     assert not served.store.list("deployment")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("deploy", ""), ("fit", " "), ("logs", ""), ("rm", "m", "", "-y"), ("describe", ""),
+     ("chat", "m", ""), ("keys", "create", ""), ("workers", "label", "", "a=b"),
+     ("get", "users", "")],
+    ids=repr,
+)  # fmt: skip
+def test_an_argument_of_nothing_is_wrong_usage(served, capsys, words):
+    """A variable that was never set must neither be guessed at nor asked for."""
+    assert served.run(*words) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "It is empty." in told.err
+    assert "Usage:" in told.err
+
+
+def test_what_no_server_said_has_no_http_status(served, capsys, monkeypatch):
+    deploy(served, "--name", "m")
+    capsys.readouterr()
+    assert served.run("rm", "m", "-o", "json") == 2
+    problem = json.loads(capsys.readouterr().err)
+    assert "status" not in problem
+    assert problem["code"] == "usage"
+    assert "--yes" in problem["detail"]
+    assert served.run("rm", "m", "--nope", "-o", "json") == 2
+    problem = json.loads(capsys.readouterr().err)
+    assert (problem["code"], "status" in problem) == ("usage", False)
+    assert "--nope" in problem["detail"]
+    assert served.run("describe", "nix", "-o", "json") == 3
+    assert json.loads(capsys.readouterr().err)["status"] == 404
+    assert served.run("ls", "-o", "json", "--server", "http://127.0.0.1:9") == 8
+    assert "status" not in json.loads(capsys.readouterr().err)
+
+
 def test_a_wrong_name_names_the_nearest(served, capsys):
     deploy(served, "--name", "qwen3-8b")
     capsys.readouterr()

@@ -1,10 +1,13 @@
 """Commands as processes: signals, pipes, and how quickly they load."""
 
+import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+
+import pytest
 
 GGUF = "/models/m.gguf"
 
@@ -46,6 +49,25 @@ def test_a_closed_pipe_ends_quietly(served):
     assert listing.wait(20) == 0
     assert listing.stderr.read() == ""
     listing.stderr.close()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("config", "show"), ("config", "show", "-o", "json"), ("start", "--help"), ("--help",),
+     ("version",), ("completion", "bash"), ("users",)],
+    ids=" ".join,
+)  # fmt: skip
+def test_whoever_reads_nothing_at_all_ends_it_quietly(served, words):
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "aimindserve", *words], stdout=write, stderr=subprocess.PIPE,
+        text=True, timeout=60, check=False,
+    )  # fmt: skip
+    os.close(write)
+    assert done.returncode == 0
+    assert "Error" not in done.stderr
+    assert "Exception" not in done.stderr
 
 
 def test_a_server_that_goes_away_while_waiting_is_waited_for(served):
