@@ -109,7 +109,8 @@ def client_command(
 
 def _not_empty(_context: click.Context, _parameter: click.Parameter, value: object) -> object:
     """Refuse an argument of nothing, as a variable in a script makes one that was never set."""
-    given = cast("Sequence[Any]", value if isinstance(value, tuple) else (value,))
+    many = isinstance(value, tuple)
+    given = cast("Sequence[Any]", value) if many else (value,)
     if any(isinstance(each, str) and not each.strip() for each in given):
         raise click.BadParameter(words("It is empty."))
     return value
