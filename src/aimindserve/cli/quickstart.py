@@ -6,8 +6,8 @@ import click
 
 from aimindserve.cli._ports import with_free_ports
 from aimindserve.cli._settings import given, settings_options
+from aimindserve.cli._terminal import tell
 from aimindserve.cli._words import words
-from aimindserve.cli.start import tell
 from aimindserve.core.errors import SettingsError
 
 QUESTION = "Why is the sky blue? Answer in one sentence."

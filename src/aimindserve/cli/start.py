@@ -1,11 +1,11 @@
 """Run a server with its gateway and worker, or with --server-url a worker."""
 
-import sys
 from typing import Any
 
 import click
 
 from aimindserve.cli._settings import given, settings_options
+from aimindserve.cli._terminal import tell
 from aimindserve.cli._words import words
 from aimindserve.core.errors import SettingsError
 
@@ -39,12 +39,3 @@ def start(**options: Any) -> int:
 
 
 COMMAND = start
-
-
-def tell(line: str) -> None:
-    """One line to whoever watches; a terminal that has gone must not end the server."""
-    try:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
-    except OSError:
-        return
