@@ -1,5 +1,6 @@
 """Imports point one way: the contracts hold, and the modules that must stay light are light."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,39 @@ def test_a_process_loads_only_what_it_uses(module: str, never: tuple[str, ...]) 
         name for name in loaded if any(name == bad or name.startswith(f"{bad}.") for bad in never)
     )
     assert not found, f"{module} loads {found[:5]}; import it where it is used"
+
+
+def imports_of(path: Path) -> set[str]:
+    """The modules of this program that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{name.name}" for name in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+    return {name for name in found if name.startswith("aimindserve.")}
+
+
+def test_commands_are_blind_to_their_siblings() -> None:
+    """What two commands need is in a file that begins with an underscore. `completion` describes
+    the whole command line, so it knows its front."""
+    folder = ROOT / "src/aimindserve/cli"
+    commands = {f"aimindserve.cli.{path.stem}" for path in folder.glob("[a-z]*.py")}
+    found = {
+        f"{path.stem} -> {name}"
+        for path in folder.glob("[a-z]*.py")
+        for name in imports_of(path) & commands - {f"aimindserve.cli.{path.stem}"}
+    }
+    assert found == {"completion -> aimindserve.cli.app"}
+
+
+def test_every_reconciler_is_under_the_contract() -> None:
+    contracts = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for path in (ROOT / "src/aimindserve/controllers").glob("[a-z]*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+        if any(name.endswith("Controller") and name != "Controller" for name in names):
+            assert f'"aimindserve.controllers.{path.stem}",' in contracts, path.stem
 
 
 def test_banned_module_names() -> None:

@@ -1,10 +1,13 @@
-"""How to ask a model that is ready: base URL, model id, and a request ready to paste. Pure."""
+"""How to ask a model that is ready: base URL, model id, a request ready to paste; and how to read
+what it answers. Pure."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlsplit
 
 from aimindserve.cli._invocation import Invocation
+from aimindserve.client.objects import Document
 
 _BODIES = {
     "embedding": ("embeddings", {"input": "Hello!"}),
@@ -39,6 +42,16 @@ def curl(server_url: str, model: str, categories: Sequence[str]) -> str:
         return _line(server_url, "audio/transcriptions", f"-F model={model} -F file=@speech.wav")
     document = json.dumps({"model": model, **body})
     return _line(server_url, path, f"-H 'Content-Type: application/json' -d '{document}'")
+
+
+def pieces(chunks: Iterator[Document]) -> Iterator[str]:
+    """The text in the chunks of a streamed answer."""
+    for chunk in chunks:
+        for choice in chunk.get("choices") or ():
+            delta: Mapping[str, Any] = choice.get("delta") or {}
+            text = delta.get("content") or delta.get("reasoning_content")
+            if text:
+                yield str(text)
 
 
 def _line(server_url: str, path: str, rest: str) -> str:

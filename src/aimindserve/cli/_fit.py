@@ -24,8 +24,9 @@ def told(here: Invocation, answer: Document) -> list[str]:
         lines += ["", *_need(here, need, str(answer.get("confidence")))]
     for place in answer.get("placements") or ():
         lines += ["", *_place(here, place)]
-    if answer.get("displaced"):
-        lines += ["", *_displaced(here, answer["displaced"])]
+    for key in ("displaced", "waiting"):
+        if answer.get(key):
+            lines += ["", f"{here.text(f'fit_{key}')}:", *_others(here, answer[key])]
     refused = answer.get("refused") or ()
     if refused:
         lines += ["", f"{here.text('why_not')}:", *_refused(here, refused, answer)]
@@ -128,7 +129,8 @@ def _refused(here: Invocation, refused: Sequence[Mapping[str, Any]], answer: Doc
     return [*(f"  {line}" for line in aligned(rows).splitlines()), *more]
 
 
-def _displaced(here: Invocation, displaced: Sequence[Mapping[str, Any]]) -> list[str]:
+def _others(here: Invocation, others: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What becomes of instances that were not asked about."""
     rows = [
         [
             each["instance"],
@@ -136,7 +138,6 @@ def _displaced(here: Invocation, displaced: Sequence[Mapping[str, Any]]) -> list
             if each["placed"]
             else reason_text(each["reason"] or {}, here.language)[0],
         ]
-        for each in displaced
+        for each in others
     ]
-    head = here.text("fit_displaced")
-    return [f"{head}:", *(f"  {line}" for line in aligned(rows).splitlines())]
+    return [f"  {line}" for line in aligned(rows).splitlines()]

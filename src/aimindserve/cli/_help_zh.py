@@ -181,9 +181,10 @@ CHINESE: Mapping[str, str] = {
         "判断模型能否运行、在哪里运行、有何阻碍，而不实际部署。"
     ),
     "MODEL is as for deploy. Without one, --lose, --add and --without say what would become of what "
-    "runs. Ends with exit code 6 when it does not fit.": (
-        "MODEL 与 deploy 相同。不给出时，--lose、--add 和 --without 说明现有实例会怎样。无法运行时"
-        "退出码为 6。"
+    "runs. Ends with exit code 6 when it does not fit, also where devices chosen by hand have not "
+    "enough free memory.": (
+        "MODEL 与 deploy 相同。不给出时，--lose、--add 和 --without 说明现有实例会怎样。无法运行时，"
+        "包括手动指定的设备空闲显存不足时，退出码为 6。"
     ),
     "Take the place of this deployment, if there is one.": "代替此部署（如果存在）。",
     "What if this worker were lost? Repeatable.": "假设失去此工作节点。可重复。",

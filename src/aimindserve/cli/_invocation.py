@@ -109,9 +109,7 @@ def client_command(
 
 def _not_empty(_context: click.Context, _parameter: click.Parameter, value: object) -> object:
     """Refuse an argument of nothing, as a variable in a script makes one that was never set."""
-    given = (
-        cast("tuple[object, ...]", value) if isinstance(value, tuple) else (cast("object", value),)
-    )
+    given = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     if any(isinstance(each, str) and not each.strip() for each in given):
         raise click.BadParameter(words("It is empty."))
     return cast("object", value)

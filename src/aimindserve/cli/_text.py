@@ -213,6 +213,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "fit_distributed": ("It fits on several workers together.", "可以跨多个工作节点运行。"),
     "fit_cpu_only": ("It fits, on processors only.", "可以运行，但只能使用 CPU。"),
     "fit_fits_after": ("It does not fit now; a change makes it fit.", "目前无法运行，更改后可以。"),
+    "fit_overcommitted": (
+        "It goes where it was put by hand, which has not enough free memory.",
+        "将放到手动指定的设备上，但其空闲显存不足。",
+    ),
     "fit_no": ("It does not fit.", "无法运行。"),
     "fit_unknown": ("It is not known whether it fits.", "尚不确定能否运行。"),
     "fit_replicas": ("{placed} of {asked} instances.", "{asked} 个实例中的 {placed} 个。"),
@@ -226,6 +230,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "Ready in about {time} (starts of it seen, in other ways: {count})",
         "预计 {time} 后就绪（该模型其他方式的启动记录：{count} 次）",
     ),
+    "fit_waiting": ("What waits already", "已在等待的实例"),
     "fit_displaced": ("What would have to move", "需要迁移的实例"),
     "unreachable": (
         "The server at {server} does not answer: {detail}.",

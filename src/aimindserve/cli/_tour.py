@@ -148,8 +148,8 @@ class Tour:
         return True
 
     def _answer(self, client: "Client") -> None:
-        from aimindserve.cli.chat import pieces
-        from aimindserve.cli.logs import visible
+        from aimindserve.cli._ask import pieces
+        from aimindserve.cli._terminal import visible
 
         messages = [{"role": "user", "content": self._question}]
         for piece in pieces(client.chat(NAME, messages, stream=True, max_tokens=80)):

@@ -2,17 +2,17 @@
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from aimindserve.cli._ask import pieces
 from aimindserve.cli._durations import duration
 from aimindserve.cli._find import quietly
 from aimindserve.cli._invocation import DATA, Invocation, client_command
+from aimindserve.cli._terminal import visible
 from aimindserve.cli._wait import TIMEOUT, wait_ready
 from aimindserve.cli._words import words
-from aimindserve.cli.logs import visible
 from aimindserve.client import calls
 from aimindserve.client.objects import Document
 from aimindserve.core.errors import AimsError, InvalidError
@@ -95,16 +95,6 @@ class Conversation:
     def clear(self) -> None:
         """Forget everything but what the model was told first."""
         self._said.clear()
-
-
-def pieces(chunks: Iterator[Document]) -> Iterator[str]:
-    """The text in the chunks of a streamed answer."""
-    for chunk in chunks:
-        for choice in chunk.get("choices") or ():
-            delta: Mapping[str, Any] = choice.get("delta") or {}
-            text = delta.get("content") or delta.get("reasoning_content")
-            if text:
-                yield str(text)
 
 
 def _answer(client: "Client", model: str, messages: list[Document], options: Any) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from aimindserve.cli._ports import with_free_ports
+from aimindserve.cli._terminal import tell
 from aimindserve.cli._text import language, say
-from aimindserve.cli.start import tell
 
 
 @click.command("demo")

@@ -32,7 +32,8 @@ def fit(here: Invocation, model: str | None, **options: Any) -> None:
     """Say whether a model would fit, where, and what is in its way, without deploying it.
 
     MODEL is as for deploy. Without one, --lose, --add and --without say what would become of what
-    runs. Ends with exit code 6 when it does not fit.
+    runs. Ends with exit code 6 when it does not fit, also where devices chosen by hand have not
+    enough free memory.
 
     \b
     aimindserve fit /models/qwen3-8b.gguf --ctx 32768

@@ -1,7 +1,6 @@
 """Read the log of a deployment's instances, and follow it."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +9,7 @@ import click
 from aimindserve.cli._errors import exit_code, show
 from aimindserve.cli._find import find, find_either, instances_of
 from aimindserve.cli._invocation import DATA, Invocation, client_command
+from aimindserve.cli._terminal import visible
 from aimindserve.cli._words import words
 from aimindserve.client.errors import UnreachableError
 from aimindserve.client.objects import AnyObject, LogQuery
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from aimindserve.client.sync import Client
 
 TAIL = 200
-_CONTROL = re.compile(
-    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b\[[0-?]*[ -/]*[@-~]|\x1b[@-_]|[\x00-\x08\x0b-\x1f\x7f]"
-)
 _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 
@@ -120,11 +117,6 @@ class Writer:
                 name = click.style(name, fg=_COLOURS[self._names.index(instance) % len(_COLOURS)])
             text = f"{name}  {text}"
         click.echo(text)
-
-
-def visible(line: str) -> str:
-    """A log line without control sequences: what an engine writes must not steer the terminal."""
-    return _CONTROL.sub("", line)
 
 
 def _read(client: "Client", found: Sequence[AnyObject], writer: Writer, query: LogQuery) -> None:

@@ -1,6 +1,5 @@
 """Run a server with its gateway and worker, or with --server-url a worker."""
 
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from functools import partial
@@ -10,6 +9,7 @@ import click
 
 from aimindserve.cli._failure import NOT_REACHABLE, CommandError
 from aimindserve.cli._settings import given, settings_options
+from aimindserve.cli._terminal import tell
 from aimindserve.cli._words import words
 from aimindserve.core.errors import SettingsError
 
@@ -59,17 +59,8 @@ def told_as_start() -> Generator[None]:
     try:
         yield
     except DatabaseAwayError as error:
-        hint = f"{error.hint}\nNothing was started."
+        hint = f"{error.hint}\n{words('Nothing was started.')}"
         raise _AwayError(error.message, exit_code=NOT_REACHABLE, hint=hint) from error
     except SettingsError as error:
-        hint = f"{error.hint}\nNothing was started.".strip()
+        hint = f"{error.hint}\n{words('Nothing was started.')}".strip()
         raise SettingsError(error.message, hint=hint, params=error.params) from error
-
-
-def tell(line: str) -> None:
-    """One line to whoever watches; a terminal that has gone must not end the server."""
-    try:
-        sys.stderr.write(line + "\n")
-        sys.stderr.flush()
-    except OSError:
-        return

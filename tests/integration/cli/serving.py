@@ -23,8 +23,16 @@ from aimindserve.controllers.fits import FitParts, Fits
 from aimindserve.controllers.inspections import Inspections
 from aimindserve.controllers.snapshot import Snapshots
 from aimindserve.controllers.views import model_file_name
-from aimindserve.core.device import Inventory, MemoryParts, Reserved, Usage
+from aimindserve.core.device import (
+    Device,
+    DeviceUsage,
+    Inventory,
+    MemoryParts,
+    Reserved,
+    Usage,
+)
 from aimindserve.core.facts import ModelRef, SourceName
+from aimindserve.core.ids import DeviceId
 from aimindserve.core.placement import Placement, Rank
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import (
@@ -130,10 +138,16 @@ class Serving:
         """Run one command line; its exit code."""
         return cli.run(list(words))
 
-    def add_worker(self, name: str = "gpu-01") -> None:
+    def add_worker(self, name: str = "gpu-01", *, gpu_gib: int = 0) -> None:
+        """A worker that reports; with one GPU of so much memory, if any."""
+        inventory, usage = INVENTORY, USAGE
+        if gpu_gib:
+            gpu = Device(DeviceId(f"{name}:cuda:0"), 0, "cuda", "nvidia", "L4", gpu_gib * GIB)
+            inventory = replace(inventory, devices=(gpu,))
+            usage = replace(usage, devices=(DeviceUsage(gpu.id, 0),))
         observed = WorkerObservation(
             version="9.9.9", host="10.0.0.1", port=10150, metrics_port=10151,
-            inventory=INVENTORY, usage=USAGE, reserved=Reserved(),
+            inventory=inventory, usage=usage, reserved=Reserved(),
         )  # fmt: skip
         status = WorkerStatus(ready=True, observed=observed)
         self.do(self.store.create(Draft("worker", name, WorkerSpec(), status)))

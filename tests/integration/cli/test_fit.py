@@ -79,6 +79,41 @@ def test_before_any_worker_has_joined_it_is_deployed_and_waits(served):
     assert served.run("deploy", PATH, "--no-wait", *FAKE) == 0
 
 
+def test_devices_chosen_by_hand_that_have_too_little_end_with_six(served, capsys, monkeypatch):
+    served.add_worker(gpu_gib=24)
+    served.has_model(PATH)
+    chosen = ("--backend", "fake", "-P", "vram=40GiB", "--gpu", "gpu-01:cuda:0")
+    assert served.run("fit", PATH, *chosen) == 6
+    told = capsys.readouterr().out
+    assert told.startswith("It goes where it was put by hand, which has not enough free memory.")
+    assert "gpu-01:cuda:0 was chosen by hand" in told
+    monkeypatch.setenv("GPUSTACK_LANG", "zh")
+    assert served.run("fit", PATH, *chosen) == 6
+    assert capsys.readouterr().out.startswith("将放到手动指定的设备上")
+    assert served.run("fit", PATH, *chosen, "-o", "json") == 6
+    assert json.loads(capsys.readouterr().out)["verdict"] == "overcommitted"
+
+
+def test_what_waits_already_is_told_with_what_becomes_of_it(served, capsys, monkeypatch):
+    served.add_worker()
+    served.has_model(PATH)
+    served.has_model("/models/huge.gguf")
+    for name, ram in (("small", "2GiB"), ("huge", "900GiB")):
+        words = ("deploy", PATH, "--name", name, "--no-wait", "-q", "--force", "--backend", "fake")
+        assert served.run(*words, "-P", f"ram={ram}") == 0
+        served.add_instance(name, f"{name}-aaaaa")
+    capsys.readouterr()
+    assert served.run("fit", PATH, *FAKE) == 0
+    head, _, rest = capsys.readouterr().out.partition("What waits already:\n")
+    assert "new-0001" in head
+    assert [line.split()[0] for line in rest.splitlines()[:2]] == ["huge-aaaaa", "small-aaaaa"]
+    assert "→ gpu-01" in rest
+    assert "900" in rest, "why the other one goes on waiting"
+    monkeypatch.setenv("GPUSTACK_LANG", "zh")
+    assert served.run("fit", PATH, *FAKE) == 0
+    assert "已在等待的实例:" in capsys.readouterr().out
+
+
 def test_what_if_is_asked_with_and_without_a_model(served, capsys, monkeypatch):
     served.add_worker()
     served.has_model(PATH)

@@ -18,6 +18,7 @@ from aimindserve.cli._terms import TERMS
 from aimindserve.cli._text import TEXTS
 from aimindserve.cli._words import english, words
 from aimindserve.cli._words_zh import CHINESE
+from aimindserve.controllers import fit_answer
 from aimindserve.core import shape
 from aimindserve.core.report import FileState, RunState
 from aimindserve.resources._all import kinds
@@ -130,6 +131,19 @@ def test_every_phase_and_part_is_translated():
 
 def _file(kind):
     return kind.name.replace("-", "_")
+
+
+def test_every_verdict_of_a_preview_has_a_text_and_a_row_in_the_docs():
+    tree = ast.parse(inspect.getsource(fit_answer._verdict))
+    given = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return)]
+    found = {constant(leaf) for value in given for leaf in ast.walk(value)} - {None}
+    found = {word for word in found if word not in {"tight_headroom", "helps", "warned"}}
+    assert {"fits", "tight", "overcommitted", "no", "unknown", "cpu_only"} <= found
+    docs = FOLDER.parents[2] / "docs"
+    for page in (docs / "placement.md", docs / "zh/placement.md"):
+        text = page.read_text(encoding="utf-8")
+        assert not [word for word in found if f"| `{word}` |" not in text], page
+    assert not {word for word in found if f"fit_{word}" not in TEXTS}
 
 
 def asks_gettext():

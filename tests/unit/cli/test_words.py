@@ -17,8 +17,8 @@ from aimindserve.cli._kinds import kind_of
 from aimindserve.cli._model import meant, suggested
 from aimindserve.cli._output import aligned
 from aimindserve.cli._pairs import pairs
+from aimindserve.cli._terminal import visible
 from aimindserve.cli._text import TEXTS, reason_text
-from aimindserve.cli.logs import visible
 from aimindserve.cli.workers import label_changes
 from aimindserve.client import errors as client_errors
 from aimindserve.core import errors
