@@ -15,7 +15,7 @@ import click
 
 from aimindserve.boot.places import places_of
 from aimindserve.boot.settings import Settings
-from aimindserve.boot.welcome import join_command, local_url
+from aimindserve.boot.welcome import join_command, local_url, sign_in
 from aimindserve.cli._errors import as_text
 from aimindserve.cli._invocation import Invocation
 from aimindserve.cli._text import language
@@ -148,9 +148,11 @@ class Tour:
 
     def _tell_all(self, client: "Client") -> None:
         places = places_of(self._settings)
-        rows = [("Console and API", self._url), ("OpenAI base URL", f"{self._url}/v1")]
+        rows = [("Address", self._url), ("OpenAI base URL", f"{self._url}/v1")]
+        if not self._settings.server.disable_openapi_docs:
+            rows.append(("Management API", f"{self._url}/api/v1, described at {self._url}/docs"))
         if places.admin_password.exists():
-            rows.append(("First sign-in", f"admin, password in {places.admin_password}"))
+            rows.append(("First sign-in", sign_in(self._settings)))
         rows += self._key(client)
         rows.append(("Join a machine", join_command(self._settings, show_token=True)))
         for name, value in rows:
