@@ -27,7 +27,9 @@ def welcome(settings: Settings, tell: Callable[[str], None]) -> None:
 def sign_in(settings: Settings) -> str:
     """How the first administrator signs in, and that the password is only good for that."""
     file = places_of(settings).admin_password
-    return f"aimindserve login {local_url(settings)}, as admin; {file} has a password to replace"
+    return (
+        f"aimindserve login {local_url(settings)}, as admin; asks to replace the password in {file}"
+    )
 
 
 def local_url(settings: Settings) -> str:
