@@ -221,8 +221,13 @@ CHINESE: Mapping[str, str] = {
         "登录服务器，并为后续命令保留会话。"
     ),
     "The password is never kept; the session is, readable by you alone. Secrets are not taken as "
-    "arguments, where other users of this machine could see them.": (
+    "arguments, where other users of this machine could see them. A password that the server made "
+    "must be changed at the first sign-in: a terminal asks for the new one.": (
         "密码不会保存；会话会保存，且只有您可读。密钥不接受命令行参数，以免本机其他用户看到。"
+        "服务器生成的密码必须在首次登录时修改：在终端中会询问新密码。"
+    ),
+    "With --password-stdin: choose the next line as password, if the first must be changed.": (
+        "与 --password-stdin 同用：若初始密码必须修改，以下一行作为新密码。"
     ),
     "Who signs in; asked for on a terminal. [default: admin]": (
         "登录的用户；在终端中会询问。[默认：admin]"

@@ -161,9 +161,13 @@ class Tour:
 
     def _tell_all(self, client: "Client") -> None:
         places, say = places_of(self._settings), self._here.text
-        rows = [(say("tour_api"), self._url), (say("tour_base_url"), f"{self._url}/v1")]
+        url = self._url
+        rows = [(say("tour_address"), url), (say("tour_base_url"), f"{url}/v1")]
+        if not self._settings.server.disable_openapi_docs:
+            rows.append((say("tour_api"), say("tour_api_docs", url=url)))
         if places.admin_password.exists():
-            rows.append((say("tour_sign_in"), say("tour_password", path=places.admin_password)))
+            how = say("tour_password", url=url, path=places.admin_password)
+            rows.append((say("tour_sign_in"), how))
         rows += self._key(client)
         if is_reachable(self._settings):
             rows.append((say("tour_join"), join_command(self._settings, show_token=True)))

@@ -75,8 +75,15 @@ CHINESE: Mapping[str, str] = {
     "Give it with --password-stdin, or a key with --api-key-stdin.": (
         "请用 --password-stdin 提供密码，或用 --api-key-stdin 提供密钥。"
     ),
-    "Sign in on a terminal, or in the console, to choose it.": (
-        "请在终端或控制台中登录，以设置新密码。"
+    "Sign in on a terminal, or give it with --new-password-stdin, as a second line."
+    " Programs: POST /api/v1/auth/password.": (
+        "请在终端中登录，或用 --new-password-stdin 在第二行给出新密码。程序可用 POST /api/v1/auth/password。"
+    ),
+    "Standard input must have two lines: the password and the new one.": (
+        "标准输入必须有两行：密码和新密码。"
+    ),
+    "--new-password-stdin needs --password-stdin.": (
+        "--new-password-stdin 需要与 --password-stdin 一起使用。"
     ),
     "Standard input was empty.": "标准输入为空。",
     "--previous and --run exclude each other.": "--previous 与 --run 不能同时使用。",

@@ -1,6 +1,7 @@
 """Sign in to a server and keep the session for the commands that follow."""
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
@@ -27,31 +28,37 @@ TRIES = 3
 @click.argument("url", required=False)
 @click.option("-u", "--username", help="Who signs in; asked for on a terminal. [default: admin]")
 @click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option(
+    "--new-password-stdin",
+    is_flag=True,
+    help="With --password-stdin: choose the next line as password, if the first must be changed.",
+)
 @click.option("--api-key-stdin", is_flag=True, help="Read an API key from standard input instead.")
-def login(
-    here: Invocation,
-    url: str | None,
-    username: str | None,
-    password_stdin: bool,
-    api_key_stdin: bool,
-) -> None:
+def login(here: Invocation, url: str | None, username: str | None, **stdin: bool) -> None:
     """Sign in to a server and keep the session for the commands that follow.
 
     The password is never kept; the session is, readable by you alone. Secrets are not taken as
-    arguments, where other users of this machine could see them.
+    arguments, where other users of this machine could see them. A password that the server made
+    must be changed at the first sign-in: a terminal asks for the new one.
 
     \b
     aimindserve login http://gpu-01
     aimindserve login https://models.example.org --api-key-stdin < key.txt
+    cat first.txt new.txt | aimindserve login --password-stdin --new-password-stdin
     """
-    if password_stdin and api_key_stdin:
+    password_stdin, new_stdin = stdin["password_stdin"], stdin["new_password_stdin"]
+    if password_stdin and stdin["api_key_stdin"]:
         raise WrongUsageError(words("--password-stdin and --api-key-stdin exclude each other."))
+    if new_stdin and not password_stdin:
+        raise WrongUsageError(words("--new-password-stdin needs --password-stdin."))
     server = _server(here, url)
     if not server.startswith("https://") and not is_here(server):
         here.note("plain_http", server=server)
-    signed = (
-        _by_key(server) if api_key_stdin else _by_password(here, server, username, password_stdin)
-    )
+    if stdin["api_key_stdin"]:
+        signed = _by_key(server)
+    else:
+        given = _Given(*_passwords_from_stdin(new_stdin)) if password_stdin else _Given()
+        signed = _by_password(here, server, username, given)
     _connection.write(_connection.read().with_login(server, signed))
     if here.output == "json":
         print_document(here, {"server": server, "user": signed.user})
@@ -77,26 +84,31 @@ def _by_key(server: str) -> Login:
         return Login(user=user_name(client.me()), api_key=key)
 
 
-def _by_password(
-    here: Invocation, server: str, username: str | None, password_stdin: bool
-) -> Login:
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """Passwords that came on standard input."""
+
+    password: str = ""
+    new: str = ""
+
+
+def _by_password(here: Invocation, server: str, username: str | None, given: _Given) -> Login:
     from aimindserve.client.sync import Client
 
-    if not password_stdin and not here.asks:
+    if not given.password and not here.asks:
         raise WrongUsageError(
             words("This is not a terminal, so the password cannot be asked for."),
             hint=words("Give it with --password-stdin, or a key with --api-key-stdin."),
         )
     user = username or "admin"
-    if not username and not password_stdin:
+    if not username and not given.password:
         user = click.prompt(here.text("username"), default="admin", err=True)
     with Client(server) as client:
-        if password_stdin:
-            password = _secret_from_stdin()
-            session = client.login(user, password).session
+        if given.password:
+            session, password = client.login(user, given.password).session, given.password
         else:
             session, password = _asked(here, client, user)
-        return Login(user, session=_settled(here, client, session, password))
+        return Login(user, session=_settled(here, client, session, _Given(password, given.new)))
 
 
 def _asked(here: Invocation, client: "Client", user: str) -> tuple[str, str]:
@@ -112,16 +124,21 @@ def _asked(here: Invocation, client: "Client", user: str) -> tuple[str, str]:
     raise AssertionError("The last try returns or raises.")
 
 
-def _settled(here: Invocation, client: "Client", session: str, password: str) -> str:
-    """The session to keep; a first password is changed before, where somebody is there to do so."""
+def _settled(here: Invocation, client: "Client", session: str, given: _Given) -> str:
+    """The session to keep; a first password is changed before, where somebody says to which."""
     told = client.me()
     if not _must_change(told):
         return session
+    if given.new:
+        return client.change_password(given.password, given.new) or session
     if not here.asks:
         raise CommandError(
             here.text("must_change"),
             exit_code=NOT_ALLOWED,
-            hint=words("Sign in on a terminal, or in the console, to choose it."),
+            hint=words(
+                "Sign in on a terminal, or give it with --new-password-stdin, as a second line."
+                " Programs: POST /api/v1/auth/password."
+            ),
         )
     click.echo(here.text("must_change"), err=True)
     for left in range(TRIES - 1, -1, -1):
@@ -132,7 +149,7 @@ def _settled(here: Invocation, client: "Client", session: str, password: str) ->
             err=True,
         )
         try:
-            return client.change_password(password, chosen) or session
+            return client.change_password(given.password, chosen) or session
         except InvalidError as error:
             if not left:
                 raise
@@ -147,6 +164,17 @@ def user_name(me: Document) -> str:
 
 def _must_change(me: Document) -> bool:
     return bool(me.get("must_change_password"))
+
+
+def _passwords_from_stdin(two: bool) -> tuple[str, ...]:
+    if not two:
+        return (_secret_from_stdin(),)
+    first, _, second = _secret_from_stdin().partition("\n")
+    if not second.strip():
+        raise WrongUsageError(
+            words("Standard input must have two lines: the password and the new one.")
+        )
+    return first.strip(), second.strip()
 
 
 def _secret_from_stdin() -> str:

@@ -117,9 +117,23 @@ class Fits:
         """The document for one deployment of `spec`, or, without one, for what would become of the
         cluster. A deployment called `name` that exists is thought away: the new one takes its
         place. Raises InvalidError for workers that do not exist, UnavailableError when too many
-        models are looked at."""
-        if spec is not None and needs_file(spec.model):
+        models are looked at for too long."""
+        if spec is None or not needs_file(spec.model):
+            return await self._answer(spec, name, replicas, explain=explain, what_if=what_if)
+        # Held to the end: what the workers say of it is read more than once on the way.
+        async with self._parts.inspections.looking(spec.model, spec.worker_selector):
             await self._look(spec.model, spec.worker_selector)
+            return await self._answer(spec, name, replicas, explain=explain, what_if=what_if)
+
+    async def _answer(
+        self,
+        spec: DeploymentSpec | None,
+        name: str,
+        replicas: int,
+        *,
+        explain: bool,
+        what_if: WhatIf,
+    ) -> dict[str, Any]:
         if name and self._store.find("deployment", name) is not None:
             removed = tuple({*what_if.deployments_removed, name})
             what_if = replace(what_if, deployments_removed=tuple(sorted(removed)))
@@ -279,7 +293,6 @@ class Fits:
 
     async def _look(self, model: ModelRef, selector: Mapping[str, str]) -> None:
         """Have workers look at `model` and wait a little for the first that knows it."""
-        self._parts.inspections.ask(model, selector)
         lookers = [
             worker.name
             for worker in workers(self._store)

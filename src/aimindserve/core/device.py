@@ -4,6 +4,11 @@ from dataclasses import dataclass, field
 
 from aimindserve.core.ids import DeviceId
 
+DEVICE_TYPES = ("cuda", "rocm", "npu", "dcu", "musa", "corex", "mlu", "maca", "mps")
+"""What kinds of accelerators there are, by the names of their platforms."""
+SYSTEMS = ("linux", "darwin", "windows")
+ARCHES = ("amd64", "arm64")
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -12,7 +17,7 @@ class Device:
     id: DeviceId
     index: int
     type: str
-    """cuda, rocm, npu, dcu, musa, corex, mlu, maca, mps."""
+    """One of `DEVICE_TYPES`."""
     vendor: str
     name: str
     memory_bytes: int

@@ -46,12 +46,18 @@ _BODY = """
 <p>This server answers the management API and the OpenAI-compatible API. This build carries no web
 console; everything can be done from the command line.</p>
 <h2>Sign in</h2>
-<pre>aimindserve login --server http://THIS-HOST
+<pre>aimindserve login http://THIS-HOST
 aimindserve ls</pre>
-<p>The first user is <code>admin</code>. If no password was given at the first start, it is in the
-file <code>initial_admin_password</code> in the server's data directory.</p>
+<p>The first user is <code>admin</code>. If no password was given at the first start, one is in the
+file <code>initial_admin_password</code> in the server's data directory; it must be replaced at the
+first sign-in, and the command asks for another. Programs sign in with
+<code>POST /api/v1/auth/login</code> and replace it with
+<code>POST /api/v1/auth/password</code>.</p>
 <h2>Where things are</h2>
-<p><a href="/docs">/docs</a>: the management API, for whoever is signed in.<br>
+<p><code>/api/v1</code>: the management API.<br>
+<a href="/docs">/docs</a>, <code>/openapi.json</code>: its description. A browser may read it on the
+server's own machine; from elsewhere an API key is needed
+(<code>curl -H "Authorization: Bearer KEY"</code>).<br>
 <code>/v1</code>: the base address for OpenAI clients.<br>
 <a href="/healthz">/healthz</a>, <a href="/version">/version</a>: for monitoring.</p>
 </main>
@@ -60,12 +66,16 @@ file <code>initial_admin_password</code> in the server's data directory.</p>
 <p>本服务器提供管理 API 与兼容 OpenAI 的
 API。当前构建不含 Web 控制台，所有操作都可以通过命令行完成。</p>
 <h2>登录</h2>
-<pre>aimindserve login --server http://本机地址
+<pre>aimindserve login http://本机地址
 aimindserve ls</pre>
 <p>首个用户是 <code>admin</code>。若首次启动时没有指定密码，密码保存在服务器数据目录的
-<code>initial_admin_password</code> 文件中。</p>
+<code>initial_admin_password</code> 文件中；首次登录时必须修改，命令会询问新密码。程序可以用
+<code>POST /api/v1/auth/login</code> 登录，并用
+<code>POST /api/v1/auth/password</code> 修改密码。</p>
 <h2>入口</h2>
-<p><a href="/docs">/docs</a>：管理 API 文档，登录后可见。<br>
+<p><code>/api/v1</code>：管理 API。<br>
+<a href="/docs">/docs</a>、<code>/openapi.json</code>：管理 API 文档。在服务器本机可以直接
+用浏览器查看，在其他机器上需要 API 密钥（<code>curl -H "Authorization: Bearer KEY"</code>）。<br>
 <code>/v1</code>：供 OpenAI 客户端使用的地址。<br>
 <a href="/healthz">/healthz</a>、<a href="/version">/version</a>：用于监控。</p>
 </main>

@@ -1,11 +1,13 @@
 """The first sign-in of an administrator, typed into a terminal of its own."""
 
 import contextlib
+import io
 import os
 import subprocess
 import sys
 import time
 
+import httpx
 import pytest
 
 from integration.cli.serving import serving
@@ -107,3 +109,46 @@ def test_three_wrong_passwords_end_it(fresh):
         terminal.type(wrong)
     assert terminal.ends_with() == 4
     assert "is wrong" in terminal.shown
+
+
+def piped(text, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+
+
+def test_without_a_terminal_the_new_password_is_the_next_line(fresh, monkeypatch, capsys):
+    served, first, _ = fresh
+    piped(first, monkeypatch)
+    assert served.run("login", served.url, "--password-stdin") == 4
+    told = capsys.readouterr().err
+    assert "--new-password-stdin" in told
+    assert "console" not in told
+
+    for text, code in ((f"{first}\n", 2), (f"{first}\nshort\n", 2), (f"{first}\n{NEW}\n", 0)):
+        piped(text, monkeypatch)
+        words = ("login", served.url, "--password-stdin", "--new-password-stdin")
+        assert served.run(*words) == code
+    assert served.run("users", "--server", served.url) == 0
+    assert not (served.data_dir / "initial_admin_password").exists()
+    piped(NEW, monkeypatch)
+    assert served.run("login", served.url, "--password-stdin") == 0
+    assert served.run("login", served.url, "--new-password-stdin") == 2
+
+
+def test_by_the_api_alone(fresh):
+    served, first, _ = fresh
+    with httpx.Client(base_url=served.url) as client:
+        answer = client.post("/api/v1/auth/login", json={"username": "admin", "password": first})
+        assert answer.status_code == 200
+        refused = client.get("/api/v1/users")
+        assert (refused.status_code, refused.json()["code"]) == (403, "password_change_required")
+        assert "/api/v1/auth/password" in refused.json()["hint"]
+        change = {"current_password": first, "new_password": NEW}
+        assert client.post("/api/v1/auth/password", json=change).status_code == 200
+        assert client.get("/api/v1/users").status_code == 200
+
+
+def test_the_page_at_the_address_says_how(fresh):
+    served, _, _ = fresh
+    page = httpx.get(served.url).text
+    for word in ("aimindserve login http://", "/api/v1/auth/password", "/docs", "/v1"):
+        assert word in page

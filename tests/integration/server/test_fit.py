@@ -5,12 +5,14 @@ from dataclasses import replace
 
 import pytest
 
+from aimindserve.controllers.inspections import MODELS_MAX
 from aimindserve.core.device import Device, Reserved, Usage
 from aimindserve.core.facts import ModelRef, SourceName
 from aimindserve.core.report import FileObservation, FileState, WorkerObservation
 from aimindserve.kit.units import GIB
 from aimindserve.resources.model_file import ModelFileSpec, ModelFileStatus
 from aimindserve.resources.worker import WorkerSpec, WorkerStatus
+from aimindserve.server.actions.fit import TOGETHER_MAX
 from aimindserve.sim.cluster import model_facts
 from aimindserve.store.base import Draft
 from aimindserve.worker.simulated import EXAMPLE_MACHINE
@@ -167,5 +169,102 @@ def test_a_deployment_is_written_only_with_the_verdict_that_was_seen():
         wrong = await found.call("POST", f"{path}?fit=perhaps", "admin", json=other)
         assert wrong.status_code == 400
         assert "'perhaps' is no verdict" in wrong.json()["detail"]
+
+    run(scenario)
+
+
+HARDWARE = {"devices": 2, "device_memory_bytes": 80 * GIB, "ram_bytes": 64 * GIB}
+
+
+@pytest.mark.parametrize(
+    ("added", "field"),
+    [
+        ({**HARDWARE, "os": "beos"}, "os"),
+        ({**HARDWARE, "arch": "vax"}, "arch"),
+        ({**HARDWARE, "device_type": "abacus"}, "device_type"),
+        ({"devices": 2, "ram_bytes": GIB}, "device_memory_bytes"),
+        ({"device_memory_bytes": GIB}, "devices"),
+        ({"like": "gpu-01", "ram_bytes": GIB}, "ram_bytes"),
+        ({"like": "gpu-01", "labels": {"a": "b"}}, "labels"),
+        ({"like": "gpu-01", "os": "linux"}, "os"),
+    ],
+)
+def test_hardware_that_cannot_be_meant_is_refused_by_its_field(added, field):
+    async def scenario(found):
+        changes = {"workers_added": [{"like": "gpu-01"}, added]}
+        for asked in ({"spec": SPEC}, {"items": [{"spec": SPEC}]}, {}):
+            body = {**asked, "changes": changes}
+            answer = await found.call("POST", FIT, "admin", json=body)
+            assert answer.status_code == 422, answer.text
+            assert answer.headers["content-type"] == "application/problem+json"
+            problem = answer.json()
+            assert problem["code"] == "unprocessable"
+            assert problem["params"]["fields"] == [f"changes.workers_added.1.{field}"]
+            assert f"workers_added.1.{field}" in problem["detail"]
+
+    run(scenario)
+
+
+def test_hardware_that_is_described_is_thought_of():
+    async def scenario(found):
+        body = {"spec": SPEC, "replicas": 4}
+        assert (await found.call("POST", FIT, "admin", json=body)).json()["verdict"] == "no"
+        for kind in (HARDWARE, {"like": "gpu-01", "count": 1}):
+            more = {**body, "changes": {"workers_added": [kind]}}
+            made = (await found.call("POST", FIT, "admin", json=more)).json()
+            assert made["verdict"] == "fits", made
+
+    run(scenario)
+
+
+def test_no_replicas_are_answered_as_no_replicas():
+    async def scenario(found):
+        stopped = {**SPEC, "replicas": 0}
+        made = (await found.call("POST", FIT, "admin", json={"spec": stopped})).json()
+        assert made["replicas"] == {"asked": 0, "placed": 0}
+        assert made["placements"] == []
+        body = {"spec": stopped, "replicas": 2}
+        made = (await found.call("POST", FIT, "admin", json=body)).json()
+        assert made["replicas"] == {"asked": 2, "placed": 2}
+
+    run(scenario)
+
+
+def test_items_of_a_batch_wait_for_workers_together_and_none_fails_for_their_number():
+    """Nobody looks at these models here: the first eight take as long as workers are waited for,
+    for the others there is no worker to wait for."""
+
+    async def scenario(found):
+        items = [
+            {
+                "spec": {
+                    **SPEC,
+                    "model": {"source": "local", "path": f"/m/{number}.gguf"},
+                    "worker_selector": {} if number < TOGETHER_MAX else {"zone": "nowhere"},
+                }
+            }
+            for number in range(MODELS_MAX + 8)
+        ]
+        items.insert(3, {"spec": SPEC})
+        running = most = 0
+        answer = found.app.services.parts.fits.answer
+
+        async def counted(*words, **fields):
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
+            try:
+                return await answer(*words, **fields)
+            finally:
+                running -= 1
+
+        found.app.services.parts.fits.answer = counted
+        made = await found.call("POST", FIT, "admin", json={"items": items}, timeout=120)
+        assert made.status_code == 200, made.text
+        answers = made.json()["items"]
+        assert [each["verdict"] for each in answers].count("fits") == 1
+        assert answers[3]["verdict"] == "fits", "answers come in the order of the questions"
+        assert not any("error" in each for each in answers)
+        assert most == TOGETHER_MAX
 
     run(scenario)

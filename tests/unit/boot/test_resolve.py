@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from aimindserve.boot._hardware import VENDOR_TYPES
 from aimindserve.boot.file import parse_file
 from aimindserve.boot.resolve import Sources, resolve
 from aimindserve.boot.settings import Machine, declared, default_data_dir
+from aimindserve.core.device import DEVICE_TYPES
 from aimindserve.core.errors import SettingsError
 
 HOME = Path("/home/ada")
@@ -280,3 +282,7 @@ def test_every_declared_default_is_a_value_of_its_form():
     settings = find().settings
     for item in declared().values():
         assert hasattr(getattr(settings, item.section), item.name)
+
+
+def test_hardware_written_down_by_hand_has_types_that_everybody_knows():
+    assert set(VENDOR_TYPES.values()) <= set(DEVICE_TYPES)

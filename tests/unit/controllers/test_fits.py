@@ -1,10 +1,11 @@
 """Would it fit? The answer is the scheduler's own, and comes true."""
 
+import contextlib
 from dataclasses import replace
 
 import pytest
 
-from aimindserve.controllers.inspections import MODELS_MAX
+from aimindserve.controllers.inspections import MODELS_MAX, WAIT_S
 from aimindserve.controllers.learned import key_of
 from aimindserve.core.errors import InvalidError, UnavailableError
 from aimindserve.core.facts import ModelRef, SourceName
@@ -389,9 +390,60 @@ def test_questions_about_nothing_that_exists_are_refused():
             await world.fits.answer(None, what_if=WhatIf(workers_lost=("z",)))
         with pytest.raises(InvalidError, match="no deployment called y"):
             await world.fits.answer(None, what_if=WhatIf(deployments_removed=("y",)))
-        for number in range(MODELS_MAX):
-            world.inspections.ask(ModelRef(SourceName.LOCAL, path=f"/{number}.gguf"), {})
-        with pytest.raises(UnavailableError, match="looked at already"):
-            await world.fits.answer(spec())
+
+    in_world(test)
+
+
+def models(count):
+    return [ModelRef(SourceName.LOCAL, path=f"/{number}.gguf") for number in range(count)]
+
+
+def test_a_place_among_the_models_that_are_looked_at_is_waited_for():
+    async def test(world):
+        await world.add_worker("a")
+        async with contextlib.AsyncExitStack() as others:
+            first, *rest = models(MODELS_MAX)
+            hold = world.inspections.looking(first, {})
+            await hold.__aenter__()
+            for model in rest:
+                await others.enter_async_context(world.inspections.looking(model, {}))
+            before = world.clock.monotonic()
+            with pytest.raises(UnavailableError, match="looked at already"):
+                await world.fits.answer(spec())
+            assert world.clock.monotonic() - before >= WAIT_S
+            tasks = TaskSupervisor(world.clock)
+            tasks.spawn(_later(world, hold), name="later")
+            made = await world.fits.answer(spec())
+            await tasks.aclose()
+            assert made["verdict"] == "cpu_only"
+            assert first not in world.inspections.wanted(), "its place went to another"
+            assert set(rest) <= set(world.inspections.wanted())
+
+    in_world(test)
+
+
+async def _later(world, hold):
+    await world.clock.sleep(5.0)
+    await hold.__aexit__(None, None, None)
+    await look_soon(world)
+
+
+def test_more_models_than_may_be_looked_at_are_asked_about_one_after_the_other():
+    async def test(world):
+        await world.add_worker("a")
+        for model in models(MODELS_MAX + 8):
+            made = await asking(world, spec(path=model.path))
+            assert made["verdict"] == "cpu_only"
+            assert len(world.inspections.wanted()) <= MODELS_MAX
+
+    in_world(test)
+
+
+def test_of_none_of_them_there_is_nothing_to_place():
+    async def test(world):
+        await world.add_worker("a")
+        made = await asking(world, spec(), replicas=0)
+        assert (made["verdict"], made["replicas"]) == ("fits", {"asked": 0, "placed": 0})
+        assert made["placements"] == []
 
     in_world(test)

@@ -17,8 +17,8 @@ class Server:
     ).field("0.0.0.0")  # noqa: S104 - the product is a network service; the documents promise it
     port: int = Setting(
         Form.PORT,
-        "Port of console, management API and inference API.",
-        "控制台、管理 API 与推理 API 的端口。",
+        "Port of management API and inference API.",
+        "管理 API 与推理 API 的端口。",
         computed="80, or 443 with TLS",
         example="80",
     ).field()

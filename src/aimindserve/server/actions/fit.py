@@ -7,12 +7,19 @@ answer comes from whoever schedules; this file reads requests and writes answers
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import anyio
 import pydantic
 from fastapi import Request
 from pydantic import Field
 from starlette.responses import Response
 
-from aimindserve.core.errors import AimsError, InvalidError, UnavailableError
+from aimindserve.core.device import ARCHES, DEVICE_TYPES, SYSTEMS
+from aimindserve.core.errors import (
+    AimsError,
+    InvalidError,
+    UnavailableError,
+    UnprocessableError,
+)
 from aimindserve.kit.clock import rfc3339
 from aimindserve.kit.secrets import new_id
 from aimindserve.resources._all import kinds
@@ -27,6 +34,8 @@ from aimindserve.server.services import Services
 from aimindserve.store.base import Store
 
 ITEMS_MAX = 50
+TOGETHER_MAX = 8
+"""Items of a batch that are answered at the same time; fewer than models may be looked at."""
 NAMES_MAX = 1_000
 MEMORY_MAX = 2**50
 
@@ -41,9 +50,12 @@ class NewWorkerInput(_Input):
     like: str = Field(default="", max_length=255)
     count: int = Field(default=1, ge=1, le=ADDED_MAX)
     os: str = Field(default="linux", max_length=32)
+    """linux, darwin or windows."""
     arch: str = Field(default="amd64", max_length=32)
+    """amd64 or arm64."""
     ram_bytes: int = Field(default=0, ge=0, le=MEMORY_MAX)
     device_type: str = Field(default="cuda", max_length=32)
+    """cuda, rocm, npu, dcu, musa, corex, mlu, maca or mps."""
     device_name: str = Field(default="", max_length=255)
     device_memory_bytes: int = Field(default=0, ge=0, le=MEMORY_MAX)
     devices: int = Field(default=0, ge=0, le=64)
@@ -89,9 +101,11 @@ def operations(services: Services) -> Iterable[Operation]:
             raise UnavailableError("Nothing is scheduled here.")
         if wish.items and wish.spec is not None:
             raise InvalidError("Give spec or items, not both.", params={"fields": ["items"]})
+        for number, added in enumerate(wish.changes.workers_added):
+            check_added(added, f"changes.workers_added.{number}")
         if not wish.items:
             return answer(await _one(fits, store, wish, wish))
-        return answer({"items": [await _or_error(fits, store, item, wish) for item in wish.items]})
+        return answer({"items": await _all(fits, store, wish)})
 
     yield Operation(
         "POST", "/api/v1/fit", fit, Audience.ADMIN,
@@ -107,11 +121,55 @@ async def _one(fits: FitsRead, store: Store, item: FitItem, wish: FitInput) -> d
         raise InvalidError(
             "Nothing is asked: give a spec, items or changes.", params={"fields": ["spec"]}
         )
-    replicas = item.replicas or (spec.replicas if spec is not None else 1) or 1
+    replicas = item.replicas
+    if replicas is None:
+        replicas = 1 if spec is None else spec.replicas
     made = await fits.answer(
         spec, name=item.name, replicas=replicas, explain=wish.explain, what_if=what_if
     )
     return {"id": f"fit_{new_id()}", **made, "at": rfc3339(made["at"])}
+
+
+def check_added(added: NewWorkerInput, where: str) -> None:
+    """Raise UnprocessableError for hardware that cannot be meant, naming the field."""
+    given = [field for field in added.model_fields_set if field not in {"like", "count"}]
+    if added.like and given:
+        raise _meaningless(
+            where, min(given), "says what `like` says already; give one or the other"
+        )
+    for field, value, known in (
+        ("os", added.os, SYSTEMS),
+        ("arch", added.arch, ARCHES),
+        ("device_type", added.device_type, DEVICE_TYPES),
+    ):
+        if value not in known:
+            raise _meaningless(where, field, f"is {value!r}; there are {', '.join(known)}")
+    if added.devices and not added.device_memory_bytes:
+        raise _meaningless(
+            where, "device_memory_bytes", "is missing: devices without memory hold nothing"
+        )
+    if added.device_memory_bytes and not added.devices:
+        raise _meaningless(where, "devices", "is missing: how many devices have this memory?")
+
+
+def _meaningless(where: str, field: str, why: str) -> UnprocessableError:
+    return UnprocessableError(f"{where}.{field} {why}.", params={"fields": [f"{where}.{field}"]})
+
+
+async def _all(fits: FitsRead, store: Store, wish: FitInput) -> list[Mapping[str, Any]]:
+    """The answers in the order of the items. Most of an answer's time is waiting for workers, so a
+    few items are asked at once."""
+    answers: dict[int, Mapping[str, Any]] = {}
+    room = anyio.Semaphore(TOGETHER_MAX)
+
+    async def one(number: int, item: FitItem) -> None:
+        async with room:
+            answers[number] = await _or_error(fits, store, item, wish)
+
+    async with anyio.create_task_group() as group:
+        for number, item in enumerate(wish.items):
+            group.start_soon(one, number, item)
+    return [answers[number] for number in range(len(wish.items))]
 
 
 async def _or_error(

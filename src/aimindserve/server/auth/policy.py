@@ -93,7 +93,8 @@ def _person(principal: Principal, audience: Audience) -> None:
     if principal.must_change_password:
         raise PasswordChangeError(
             "The first password must be changed before anything else.",
-            hint="POST /api/v1/auth/password with current_password and new_password.",
+            hint="Sign in with: aimindserve login, which asks for another; or"
+            " POST /api/v1/auth/password with current_password and new_password.",
         )
     if audience is Audience.ADMIN and not principal.is_admin:
         raise only_admins()
