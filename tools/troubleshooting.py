@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from aimindserve.core import errors
-from aimindserve.core.reason import CATALOGUE
+from aimindserve.core.reason import CATALOGUE, OUT_OF_MEMORY
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,6 +26,7 @@ _WORDS = {
         "do": "What to do",
         "again": "It is tried again by itself when the cause is gone.",
         "stays": "It stays so until something is changed.",
+        "moves": "It is not started in the same place again as it was.",
         "errors": "Errors of the API",
         "errors_intro": (
             "Management answers are RFC 9457 problems with a stable `code`; inference answers use "
@@ -46,6 +47,7 @@ _WORDS = {
         "do": "处理方法",
         "again": "原因消除后会自动重试。",
         "stays": "需要人工修改后才会改变。",
+        "moves": "不会在原处原样再次启动。",
         "errors": "API 错误",
         "errors_intro": (
             "管理接口返回 RFC 9457 problem，`code` 保持稳定；推理接口使用 OpenAI 的错误格式，"
@@ -63,6 +65,7 @@ def page(language: str) -> str:
     for code, row in sorted(CATALOGUE.items()):
         sentence, fix = (row.zh, row.fix_zh) if language == "zh" else (row.en, row.fix_en)
         after = words["again"] if row.retryable else words["stays"]
+        after = words["moves"] if code in OUT_OF_MEMORY else after
         lines += [
             f"### `{code}`",
             "",
