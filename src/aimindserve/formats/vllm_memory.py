@@ -216,7 +216,8 @@ def layer_peak(facts: ModelFacts, settings: Settings) -> int:
     """Values of all tokens of a step in the widest layer: residual, normed input, output and its
     sum over the ranks; beside them queries twice with keys and values, or the feed-forward's gate,
     up and product, or those of its experts with each expert's output (`fused_moe`)."""
-    size, tokens, ranks = 2, settings.batched_tokens, settings.tensor_parallel
+    size, tokens = max(settings.weight_element_bytes, 2), settings.batched_tokens
+    ranks = settings.tensor_parallel
     width = facts.embedding_length
     query = facts.head_count * (facts.key_length or width)
     attention = (2 * query + _kv_width(facts)) // ranks
