@@ -68,7 +68,7 @@ PROCESSOR_WORKER_BYTES = 816 * MIB
 WORD_BYTES = 2304
 """A word of the vocabulary in the tokenizer of a process: 2.1 to 2.3 kB measured there with 32,000
 and 128,256 words. The server has one, and the engine's core, for structured answers."""
-PACKED_SHARE = 0.11
+PACKED_SHARE = 0.115
 """What rearranging weights for a processor's kernels leaves behind of layers, beside a second copy
 of the output matrix (`dispatch_cpu_unquantized_gemm`). Measured there: 0.06 to 0.13."""
 PROCESSOR_WORK_FACTOR, PROCESSOR_TOKEN_BYTES = 1.6, 62 * 1024
