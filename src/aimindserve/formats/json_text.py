@@ -17,6 +17,9 @@ from aimindserve.core.errors import FormatError
 
 DEPTH_MAX = 64
 DIGITS_MAX = 64
+PIECES_MAX = 4_000_000
+"""Texts and brackets: a tokenizer configuration that lists 262,144 words has three million. An
+object of nothing takes twenty times what it takes in the file."""
 COUNT_MAX = 2**40
 TEXT_MAX = 200
 
@@ -75,7 +78,9 @@ def parse(data: bytes, what: str, *, constants: bool = True) -> object:
 
 def _check_depth(data: bytes, what: str) -> None:
     depth = 0
-    for match in _STRUCTURE.finditer(data):
+    for count, match in enumerate(_STRUCTURE.finditer(data)):
+        if count >= PIECES_MAX:
+            raise FormatError(f"{what} has more than {PIECES_MAX} texts and brackets")
         sign = match.group()
         if sign in (b"[", b"{"):
             depth += 1

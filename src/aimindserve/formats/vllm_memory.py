@@ -68,7 +68,7 @@ PROCESSOR_WORKER_BYTES = 816 * MIB
 WORD_BYTES = 2304
 """A word of the vocabulary in the tokenizer of a process: 2.1 to 2.3 kB measured there with 32,000
 and 128,256 words. The server has one, and the engine's core, for structured answers."""
-PACKED_SHARE = 0.11
+PACKED_SHARE = 0.115
 """What rearranging weights for a processor's kernels leaves behind of layers, beside a second copy
 of the output matrix (`dispatch_cpu_unquantized_gemm`). Measured there: 0.06 to 0.13."""
 PROCESSOR_WORK_FACTOR, PROCESSOR_TOKEN_BYTES = 1.6, 62 * 1024
@@ -216,7 +216,8 @@ def layer_peak(facts: ModelFacts, settings: Settings) -> int:
     """Values of all tokens of a step in the widest layer: residual, normed input, output and its
     sum over the ranks; beside them queries twice with keys and values, or the feed-forward's gate,
     up and product, or those of its experts with each expert's output (`fused_moe`)."""
-    size, tokens, ranks = 2, settings.batched_tokens, settings.tensor_parallel
+    size, tokens = max(settings.weight_element_bytes, 2), settings.batched_tokens
+    ranks = settings.tensor_parallel
     width = facts.embedding_length
     query = facts.head_count * (facts.key_length or width)
     attention = (2 * query + _kv_width(facts)) // ranks

@@ -1,9 +1,16 @@
 """What ggml's allocator does with a graph, on graphs small enough to follow by hand."""
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aimindserve.core.facts import ModelFacts
 from aimindserve.formats.llama_cpp import models
 from aimindserve.formats.llama_cpp import operations as ops
 from aimindserve.formats.llama_cpp.allocator import Graph
-from golden.llama_cpp.answers import GRID, facts
+from aimindserve.formats.llama_cpp.compute import compute_buffer, overflows
+from aimindserve.formats.llama_cpp.memory import on_host
+from golden.llama_cpp import shapes
+from golden.llama_cpp.answers import GRID, TEXTS, facts
 
 ROW = 8
 """Elements; 32 bytes, which is what everything is rounded up to."""
@@ -70,3 +77,41 @@ def test_a_few_layers_say_what_all_of_them_would(monkeypatch):
     assert few == [
         models.compute_graph(facts(slug), each).peak_bytes() for slug in asked for each in GRID
     ]
+
+
+counts = st.sampled_from((0, 1, 2, 3, 8, 64, 100, 4096, 2**20, 2**40))
+SIZES = (
+    *("embedding_length", "feed_forward_length", "vocabulary_size", "head_count", "key_length"),
+    *("value_length", "sliding_window", "expert_count", "expert_used_count", "rope_length"),
+    *("expert_feed_forward_length", "latent_length", "latent_query_length", "latent_head_length"),
+    *("latent_value_length", "shared_expert_feed_forward_length", "recurrent_inner_length"),
+    *("recurrent_state_length", "recurrent_group_count", "recurrent_rank", "recurrent_kernel"),
+    *("recurrent_width", "recurrent_bytes", "recurrent_layer_count", "recurrent_conv_elements"),
+    *("recurrent_state_elements", "tensor_count"),
+)
+ARCHITECTURES = sorted({facts(slug).architecture for slug in shapes.FAMILIES} | {"rwkv7", "", "t5"})
+
+
+@settings(max_examples=80, deadline=2_000)
+@given(
+    architecture=st.sampled_from(ARCHITECTURES),
+    sizes=st.fixed_dictionaries(dict.fromkeys(SIZES, counts)),
+    layers=st.sampled_from((0, 1, 3, 40, 4096)),
+    kv=st.lists(counts, max_size=4),
+    slides=st.lists(st.booleans(), max_size=4),
+    chosen=st.sampled_from((*GRID, *TEXTS)),
+)
+def test_whatever_a_file_says_it_is_priced_soon(architecture, sizes, layers, kv, slides, chosen):
+    """A stranger's header with sizes that no model has: a number, and no second of work."""
+    found = ModelFacts(
+        format="gguf",
+        architecture=architecture,
+        size_bytes=1,
+        layer_count=layers,
+        head_count_kv=tuple((kv or [0]) * max(layers // max(len(kv), 1), 1)),
+        sliding_layers=tuple(slides * (layers // max(len(slides), 1))),
+        **sizes,
+    )
+    assert compute_buffer(found, chosen) >= 0
+    assert overflows(found, chosen) in (True, False)
+    assert on_host(found, chosen).total >= 0

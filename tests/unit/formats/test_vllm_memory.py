@@ -15,9 +15,11 @@ from aimindserve.formats.vllm_kv_cache import (
 )
 from aimindserve.formats.vllm_memory import (
     GIB,
+    MIB,
     Settings,
     activation_peak,
     device_needs,
+    layer_peak,
     longest_context,
     processor_need,
     rank_weights,
@@ -45,6 +47,30 @@ def test_the_profiled_peak_is_not_below_the_published_one():
     # 1.26 GiB for 8,192 tokens and 256 sequences: vllm-project/vllm#10511
     ours = activation_peak(LLAMA_3_8B, replace(S, batched_tokens=8192)) / GIB
     assert 1.26 <= ours <= 1.26 * 1.05
+
+
+def test_values_of_32_bit_take_twice_the_room():
+    plain = Settings(8192, batched_tokens=8192, sequences=8)
+    wide = replace(plain, weight_element_bytes=4)
+    assert layer_peak(LLAMA_31_8B, wide) == 2 * layer_peak(LLAMA_31_8B, plain)
+
+
+def test_processors_are_claimed_what_they_were_measured_to_take():
+    """MiB of vLLM 0.32.0 on processors, tests/bench/memory_vllm.py: weights, batch, runtime."""
+    small = llama(8, 1024, 4096, 16, 4, 32_000, context_length=8192)
+    large = llama(8, 2048, 8192, 32, 4, 32_000, context_length=8192, head=64)
+    for facts, batch, weights, work, runtime in (
+        (small, 2048, 428, 186, 2200),
+        (small, 4096, 427, 390, 2201),
+        (small, 8192, 428, 921, 2199),
+        (large, 2048, 1401, 321, 2201),
+    ):
+        settings = Settings(2048, batched_tokens=batch, sequences=32)
+        need = processor_need(facts, settings, 1024 * MIB)
+        assert need.weights / MIB == pytest.approx(weights, rel=0.05)
+        assert need.runtime / MIB == pytest.approx(runtime, rel=0.05)
+        assert need.total / MIB >= weights + work + runtime + 1024
+        assert need.total / MIB <= (weights + work + runtime + 1024) * 1.05
 
 
 def test_ranks_beyond_the_kv_heads_hold_copies():

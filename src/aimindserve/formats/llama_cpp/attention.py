@@ -137,7 +137,7 @@ def _gated_attention(batch: Batch, operand: Tensor, layer: Layer) -> Tensor:
 def _latent_attention(batch: Batch, operand: Tensor) -> Tensor:
     facts, count = batch.facts, batch.count
     heads, turning, rank = facts.head_count, facts.rope_length, facts.latent_length
-    plain = facts.latent_head_length - turning
+    plain = max(facts.latent_head_length - turning, 0)
     if facts.latent_query_length:
         narrow = ops.scaled_norm(ops.product(facts.latent_query_length, operand))
         query = ops.product(heads * facts.latent_head_length, narrow)

@@ -9,7 +9,7 @@ holds it to the engine's own report.
 from functools import lru_cache
 
 from aimindserve.core.facts import ModelFacts
-from aimindserve.formats.llama_cpp.models import compute_graph
+from aimindserve.formats.llama_cpp.models import compute_graph, tensor_count
 from aimindserve.formats.llama_cpp.settings import (
     Settings,
     cells,
@@ -38,18 +38,14 @@ def overflows(facts: ModelFacts, settings: Settings) -> bool:
     if not facts.tensor_count or is_encoder(facts) or facts.recurrent_layer_count:
         return False
     room = next(size for size in _TABLE_SIZES if size >= max(1024, 8 * facts.tensor_count))
-    if facts.layer_count * _LAYER_TENSORS_MAX + facts.tensor_count < room:
-        return False
+    computed = tensor_count(facts, settings)
     # Keys and values, the two views that read them and what turns those; streams are merged.
     merged = 2 if cells(settings)[1] > 1 else 0
     caches = facts.layer_count * (6 + merged)
-    graph = compute_graph(facts, settings, whole=True)
-    return len(graph) + caches + facts.tensor_count > room
+    return bool(computed) and computed + caches + facts.tensor_count > room
 
 
 _TABLE_SIZES = (1031, 2053, 4099, 8209, 16411, 32771, 65537, 131101, 2**62)
-_LAYER_TENSORS_MAX = 48
-"""More are made only where a layer has more than six tensors, which reserves more room as well."""
 
 
 def output_buffer(facts: ModelFacts, settings: Settings) -> int:

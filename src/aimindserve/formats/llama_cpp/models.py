@@ -31,24 +31,38 @@ _ROUTED_AFTER = frozenset({"gpt-oss", *DELTA_NETS})
 """Which tokens give an output is applied after the last layer, not within it."""
 _BIASED_CHOICE = frozenset({"deepseek2", "glm4moe"})
 """A bias decides which experts are chosen (not in all of DeepSeek's: then a few kB too much)."""
+_EXPERTS_MAX = 512
+"""`LLAMA_MAX_EXPERTS`: llama.cpp refuses more."""
 _SAME_IN_A_ROW = 3
 """Layers of one kind that are computed of a row of them."""
 _PATTERN_ROWS = 4
 """Rows of layers of one kind that are computed at either end of a model that alternates."""
 
 
-def compute_graph(facts: ModelFacts, settings: Settings, *, whole: bool = False) -> Graph:
+def compute_graph(facts: ModelFacts, settings: Settings) -> Graph:
     """The graph of one full batch (`graph_reserve` in llama-context.cpp), without layers that
-    repeat others; with them where `whole` is asked for."""
+    repeat others."""
+    return _graph(facts, settings, _shortened(_layers(facts)))
+
+
+def tensor_count(facts: ModelFacts, settings: Settings) -> int:
+    """Inputs and nodes of the graph with all its layers; 0 for layers that are not all alike."""
+    layers = _layers(facts)
+    if len(set(layers)) != 1:
+        return 0
+    few = [len(_graph(facts, settings, layers[:count])) for count in (1, 2)]
+    return few[0] + (few[1] - few[0]) * (len(layers) - 1)
+
+
+def _graph(facts: ModelFacts, settings: Settings, layers: Sequence[Layer]) -> Graph:
     batch = Batch(facts, settings)
     current = ops.tokens_in(batch.graph, batch.width, batch.count)
     if is_encoder(facts):
-        _encode(batch, current)
+        _encode(batch, current, layers)
         return batch.graph
     if batch.architecture == "gemma3":
         current = ops.like(current, ops.entry(1, batch.count))
         batch.graph.expand(current)
-    layers = _layers(facts) if whole else _shortened(_layers(facts))
     for at, layer in enumerate(layers):
         last = at == len(layers) - 1 and batch.architecture not in _ROUTED_AFTER
         current = _layer(batch, current, layer, last=last)
@@ -167,7 +181,7 @@ def _feed_forward(batch: Batch, operand: Tensor, layer: Layer) -> Tensor:
     return ops.like(routed, beside)
 
 
-def _encode(batch: Batch, current: Tensor) -> None:
+def _encode(batch: Batch, current: Tensor, layers: Sequence[Layer]) -> None:
     """Models that only turn texts into vectors (`src/models/bert.cpp`)."""
     facts = batch.facts
     learned = facts.architecture == "bert"
@@ -175,7 +189,6 @@ def _encode(batch: Batch, current: Tensor) -> None:
     if learned:
         current = ops.like(ops.result(batch.width, batch.count, 1, 1, batch.positions), current)
     current = ops.scaled_norm(current, plain=True)
-    layers = _shortened(_layers(facts))
     for at, layer in enumerate(layers):
         before = current
         query, key, value = projections(batch, current, layer.kv_heads)
@@ -196,7 +209,7 @@ def _experts(facts: ModelFacts) -> ops.Experts:
     own = facts.architecture == "gpt-oss"
     return ops.Experts(
         count=facts.expert_count,
-        used=max(facts.expert_used_count, 1),
+        used=min(max(facts.expert_used_count, 1), _EXPERTS_MAX),
         wide=facts.expert_feed_forward_length or facts.feed_forward_length,
         normalised=facts.architecture not in ("gpt-oss", "jamba"),
         biased_choice=facts.architecture in _BIASED_CHOICE,

@@ -4,6 +4,7 @@ Read from `build_rs` in `src/llama-graph.cpp`, `src/models/mamba-base.cpp`, `del
 and `qwen3next.cpp`.
 """
 
+from aimindserve.core.facts import ModelFacts
 from aimindserve.formats.llama_cpp import operations as ops
 from aimindserve.formats.llama_cpp.allocator import Tensor
 from aimindserve.formats.llama_cpp.batch import DELTA_NETS, Batch, Layer
@@ -11,11 +12,25 @@ from aimindserve.formats.llama_cpp.batch import DELTA_NETS, Batch, Layer
 
 def recurrence(batch: Batch, operand: Tensor, _: Layer) -> Tensor:
     """A recurrent layer of the kind that the model has."""
+    if not _divides(batch.facts):
+        return _unlike(batch, operand)
     if batch.architecture in DELTA_NETS:
         return _delta_net(batch, operand)
-    if not batch.facts.recurrent_inner_length:
-        return _unlike(batch, operand)
-    return (scan if batch.facts.recurrent_group_count else _first_scan)(batch, operand)
+    return (_second_scan if batch.facts.recurrent_group_count else _first_scan)(batch, operand)
+
+
+def scan(batch: Batch, operand: Tensor) -> Tensor:
+    """A state-space layer beside one that attends."""
+    return (_second_scan if _divides(batch.facts) else _unlike)(batch, operand)
+
+
+def _divides(facts: ModelFacts) -> bool:
+    """Whether all sizes are known, and are such as llama.cpp takes."""
+    inner, heads = facts.recurrent_inner_length, facts.recurrent_rank
+    groups = facts.recurrent_group_count
+    if not (inner and facts.recurrent_state_length and facts.recurrent_kernel and heads):
+        return False
+    return not groups or not (inner % heads or inner % groups or heads % groups)
 
 
 def _stored(batch: Batch, width: int) -> Tensor:
@@ -82,7 +97,7 @@ def _first_scan(batch: Batch, operand: Tensor) -> Tensor:
     return ops.reshaped(ops.product(batch.width, opened), batch.width, batch.count)
 
 
-def scan(batch: Batch, operand: Tensor) -> Tensor:
+def _second_scan(batch: Batch, operand: Tensor) -> Tensor:
     """Mamba 2's (`build_mamba2_layer`)."""
     facts, slots, each = batch.facts, batch.slots, batch.each
     inner, state = facts.recurrent_inner_length, facts.recurrent_state_length
