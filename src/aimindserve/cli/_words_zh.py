@@ -77,7 +77,8 @@ CHINESE: Mapping[str, str] = {
     ),
     "Sign in on a terminal, or give it with --new-password-stdin, as a second line."
     " Programs: POST /api/v1/auth/password.": (
-        "请在终端中登录，或用 --new-password-stdin 在第二行给出新密码。程序可用 POST /api/v1/auth/password。"
+        "请在终端中登录，或用 --new-password-stdin 在第二行给出新密码。"
+        "程序可用 POST /api/v1/auth/password。"
     ),
     "Standard input must have two lines: the password and the new one.": (
         "标准输入必须有两行：密码和新密码。"

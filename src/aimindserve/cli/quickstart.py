@@ -6,9 +6,9 @@ import click
 
 from aimindserve.cli._ports import with_free_ports
 from aimindserve.cli._settings import given, settings_options
+from aimindserve.cli._starting import told_as_start
 from aimindserve.cli._terminal import tell
 from aimindserve.cli._words import words
-from aimindserve.cli.start import told_as_start
 from aimindserve.core.errors import SettingsError
 
 QUESTION = "Why is the sky blue? Answer in one sentence."

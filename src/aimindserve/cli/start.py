@@ -1,14 +1,12 @@
 """Run a server with its gateway and worker, or with --server-url a worker."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import click
 
-from aimindserve.cli._failure import NOT_REACHABLE, CommandError
 from aimindserve.cli._settings import given, settings_options
+from aimindserve.cli._starting import told_as_start
 from aimindserve.cli._terminal import tell
 from aimindserve.cli._words import words
 from aimindserve.core.errors import SettingsError
@@ -45,22 +43,3 @@ def start(**options: Any) -> int:
 
 
 COMMAND = start
-
-
-class _AwayError(CommandError):
-    code: ClassVar[str] = "database_unreachable"
-
-
-@contextmanager
-def told_as_start() -> Generator[None]:
-    """Say of what ends a start before it began that nothing was started, with its exit code."""
-    from aimindserve.boot.database import DatabaseAwayError
-
-    try:
-        yield
-    except DatabaseAwayError as error:
-        hint = f"{error.hint}\n{words('Nothing was started.')}"
-        raise _AwayError(error.message, exit_code=NOT_REACHABLE, hint=hint) from error
-    except SettingsError as error:
-        hint = f"{error.hint}\n{words('Nothing was started.')}".strip()
-        raise SettingsError(error.message, hint=hint, params=error.params) from error
