@@ -231,12 +231,18 @@ def _shape(asks: Sequence[Ask], plan: Plan, seen: Snapshot) -> Shape | None:
             return replace(
                 ask.shapes[decision.shape], confidence=decision.placement.confidence, kinds=()
             )
-    if not asks or not asks[-1].shapes:
-        return None
-    shape = asks[-1].shapes[-1]
-    if not shape.takes_devices:
-        return shape.over({worker.processor for worker in seen.workers})
-    return shape.over({device.name for worker in seen.workers for device in worker.devices})
+    processors = {worker.processor for worker in seen.workers}
+    kinds = {device.name for worker in seen.workers for device in worker.devices}
+    tried = [
+        shape.over(kinds if shape.takes_devices else processors)
+        for shape in (asks[-1].shapes if asks else ())
+    ]
+    return min(reversed(tried), key=_size, default=None)
+
+
+def _size(shape: Shape) -> int:
+    device, ram = _asked_for(shape)
+    return device.total or ram.total
 
 
 def _need(shape: Shape | None, placement: Placement | None, disk: int) -> dict[str, int]:

@@ -17,7 +17,7 @@ from aimindserve.resources.estimate import EstimateSpec, EstimateStatus
 from aimindserve.scheduler.whatif import NewWorker, WhatIf
 from aimindserve.store.base import Draft
 from unit.controllers.world import FACTS, PATH, in_world
-from unit.formats.llama_facts import llama
+from unit.formats.llama_facts import LLAMA_3_8B, llama
 
 
 def spec(*words, path=PATH, **fields):
@@ -117,6 +117,20 @@ def test_each_replica_sees_what_the_one_before_took():
         assert made["counts"] == {"no_fit_vram": 1}
         assert {each["device"] for each in made["devices"]} == {"a:cuda:0", "a:cuda:1"}
         assert made["nearest"]["device"]
+
+    in_world(test)
+
+
+def test_of_what_fits_nowhere_the_least_need_is_told():
+    async def test(world):
+        await world.add_worker("a", ram_gib=1)
+        wish = spec(
+            path="/models/llama", backend="vllm", backend_parameters=("--max-model-len=64",)
+        )
+        made = await answered_while(world, world.fits.answer(wish), facts=LLAMA_3_8B)
+        assert made["verdict"] == "no"
+        # The last of its ways is on processors, where vLLM keeps a cache of many GiB.
+        assert made["need"]["total"] < 18 * GIB
 
     in_world(test)
 
