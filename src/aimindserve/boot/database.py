@@ -65,8 +65,6 @@ def check_database(
 
 
 def _check_file(path: Path, origin: str) -> None:
-    if not path.is_absolute():
-        return
     named = f"{SETTING} = 'sqlite:///{path}' ({origin})"
     if path.is_dir():
         raise SettingsError(f"{named}: needs the path of a file, and this is a directory.")

@@ -167,7 +167,11 @@ def _database_url(raw: object, _setting: Setting) -> str:
     except SettingsError as error:
         why = error.params.get("why")
         raise ValueError(f"{ALLOWED}; {why}" if why else f"{error.message} {error.hint}") from error
-    return text
+    if scheme != "sqlite":
+        return text
+    # The processes that open it run in another directory.
+    path, mark, options = text.partition("///")[2].partition("?")
+    return f"sqlite:///{Path(path).expanduser().absolute().as_posix()}{mark}{options}"
 
 
 def _address(raw: object, _setting: Setting) -> str:

@@ -169,6 +169,16 @@ def test_of_a_database_url_only_the_password_is_hidden():
     assert problem["value"] == "oracle://ada:********@db/x"
 
 
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [("x.db", "x.db"), ("data/x.db", "data/x.db"), ("/srv/x.db", "/srv/x.db")],
+)
+def test_a_database_file_is_where_the_command_was_run(given, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = find({"database_url": f"sqlite:///{given}"}).settings
+    assert found.server.database_url == f"sqlite:///{(tmp_path / path).as_posix()}"
+
+
 def test_kubernetes_service_variables_are_explained():
     [problem] = problems(on=machine(GPUSTACK_PORT="tcp://10.0.0.1:80"))
     assert "enableServiceLinks" in problem["allowed"]
