@@ -14,7 +14,8 @@
   neither.
 * Where a driver does not tell who holds its memory, `attribution` remembers what was foreign before
   an engine began to load: what has grown since is the engine's, up to its claim. What cannot be
-  known counts as foreign: the account errs towards too little being free.
+  known counts as foreign: the account errs towards too little being free. Not for ever: an engine
+  that is ready holds something, so what was there is believed to be its own when nothing has grown.
 
 Pure. Reads nothing; the caller brings what the store knows and keeps the attributions.
 """
@@ -33,6 +34,10 @@ from aimindserve.scheduler.base import Snapshot, WorkerView
 LOOKS_AT_LEAVING = 3
 """So many measurements an engine that has ended may still be seen to hold device memory, before it
 is called foreign: drivers clear up for some seconds. Handed out it is in neither case."""
+
+LOOKS_AT_NOTHING = 3
+"""So many measurements an engine that is ready may seem to hold nothing, before what was there is
+believed to be its own. Whoever began in the very place of one that ended leaves no other trace."""
 
 STEADY_SHARE = 0.01
 """Of its claim: less is the flicker of what a grown engine holds."""
@@ -137,6 +142,8 @@ class Known:
     """How often it was looked for."""
     believed: frozenset[str] = frozenset()
     """Engines in `own` of which nobody knows what was there before them."""
+    nothing: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Engine that is ready -> how often it seemed to hold nothing, one time after the other."""
     settled: bool = True
     """False: engines were loading, and nothing was known from before. Nothing follows from it."""
 
@@ -334,6 +341,17 @@ def _divide(used: int, engines: Sequence[_Seen], before: Known | None) -> Known:
     foreign = min(before.foreign, rest)
     leaving, looks = _leaving(rest - foreign, engines, before)
     shares, rest = _share(rest - foreign - leaving, unsure)
+    nothing = {
+        engine.name: before.nothing.get(engine.name, 0) + 1
+        for engine in unsure
+        if engine.ready and not leaving and shares[engine.name] <= engine.claim * STEADY_SHARE
+    }
+    late = [each for each in unsure if nothing.get(each.name, 0) > LOOKS_AT_NOTHING]
+    if late and foreign:
+        claimed, foreign = _share(foreign, late)
+        own |= claimed
+        believed |= claimed.keys()
+        unsure = [engine for engine in unsure if engine.name not in claimed]
     # While one of them still loads, nobody can tell its part from that of the others.
     told_apart = not leaving and all(engine.ready for engine in unsure)
     grown = {
@@ -344,10 +362,13 @@ def _divide(used: int, engines: Sequence[_Seen], before: Known | None) -> Known:
     return Known(
         foreign=foreign + rest,
         own={**own, **{name: share for name, share in shares.items() if name in grown}},
-        loading={name: share for name, share in shares.items() if name not in grown},
+        loading={
+            name: share for name, share in shares.items() if name not in grown and name not in own
+        },
         leaving=leaving,
         looks=looks,
         believed=frozenset(believed),
+        nothing={name: looks for name, looks in nothing.items() if name not in own},
     )
 
 

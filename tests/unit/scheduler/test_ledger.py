@@ -15,6 +15,7 @@ from aimindserve.core.ids import DeviceId
 from aimindserve.core.placement import Claim, Placement, Rank
 from aimindserve.scheduler.ledger import (
     LOOKS_AT_LEAVING,
+    LOOKS_AT_NOTHING,
     Holding,
     Machine,
     Stage,
@@ -163,6 +164,23 @@ def test_a_driver_that_lags_does_not_make_an_engine_somebody_else():
         )
     assert card(world, held).foreign == 5 * GIB
     assert card(world, held).bookings[0].used == 7 * GIB
+
+
+def test_who_began_in_the_very_place_of_another_is_not_foreign_for_ever():
+    """Between two measurements one engine went and an equal one came: nothing was seen to grow."""
+    held = [holding()]
+    world = seen(machine(device_used_gib=7), holdings=held)
+    assert card(world, held).foreign == 7 * GIB
+    for _ in range(LOOKS_AT_NOTHING):
+        world = seen(machine(device_used_gib=7), engine(), before=world.attribution, holdings=held)
+        assert card(world, held).foreign == 7 * GIB, "a driver may lag for so long"
+    world = seen(machine(device_used_gib=7), engine(), before=world.attribution, holdings=held)
+    account = card(world, held)
+    assert (account.foreign, account.bookings[0].used) == (0, 7 * GIB)
+    assert not account.bookings[0].sure
+    # Should it have been somebody else's after all, what comes later is not handed out either.
+    world = seen(machine(device_used_gib=14), engine(), before=world.attribution, holdings=held)
+    assert card(world, held).foreign == 7 * GIB
 
 
 def test_engines_that_load_together_are_told_apart_when_all_of_them_are_ready():
