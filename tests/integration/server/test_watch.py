@@ -123,7 +123,7 @@ def test_a_slow_reader_is_told_to_list_again():
             await gate.wait()
 
         running = asyncio.ensure_future(watcher.run(write))
-        for number in range(1500):
+        for number in range(2000):  # more than may wait for it on all the way together
             await deploy(found, f"d{number}")
         gate.set()
         await asyncio.wait_for(running, 20)

@@ -20,6 +20,7 @@ from integration.worker.plane import Plane, assignment
 def hold(port):
     """Somebody else's listener."""
     stranger = socket.socket()
+    stranger.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     stranger.bind(("127.0.0.1", port))
     stranger.listen()
     return stranger
