@@ -130,7 +130,7 @@ def as_text(error: AimsError, language: str) -> str:
     lines = [f"✗ {message} ({code})"]
     lines += [f"  {line}" for line in hint.splitlines()]
     why = [line for line in error.params.get("why", ()) if not line.endswith(f": {message}")]
-    lines += [f"  {line}" for line in (*why, *_fields(error))]
+    lines += [f"  {line}".rstrip() for line in (*why, *_fields(error))]
     if error.params.get("request_id"):
         lines.append(f"  request {error.params['request_id']}")
     return "\n".join(lines)

@@ -27,8 +27,10 @@ def told(here: Invocation, answer: Document) -> list[str]:
     for key in ("displaced", "waiting"):
         if answer.get(key):
             lines += ["", f"{here.text(f'fit_{key}')}:", *_others(here, answer[key])]
+    said: Mapping[str, Any] = answer.get("reason") or {}
+    told_already = reason_text(said, here.language)[0] if "params" in said else ""
     refused = answer.get("refused") or ()
-    if refused:
+    if any(reason_text(each, here.language)[0] != told_already for each in refused):
         lines += ["", f"{here.text('why_not')}:", *_refused(here, refused, answer)]
     nearest = near(here, answer.get("nearest") or {})
     lines += ["", *nearest] if nearest else []

@@ -68,6 +68,8 @@ def test_what_does_not_fit_is_not_deployed_unless_it_is_forced(served, capsys):
     assert told.err.startswith("✗ It does not fit. (fit_changed)\n")
     assert "memory: gpu-01:ram lacks " in told.err
     assert "--force" in told.err
+    assert "Why not elsewhere" not in told.err, "there is but one worker, and it is told above"
+    assert all(line == line.rstrip() for line in told.err.splitlines())
     assert served.store.list("deployment") == ()
     assert served.run(*wide, "-o", "json") == 6
     assert json.loads(capsys.readouterr().err)["params"]["fit"]["verdict"] == "no"
