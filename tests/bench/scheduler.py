@@ -19,6 +19,7 @@ from statistics import median
 
 from aimindserve.core.device import Device, MemoryParts, Need
 from aimindserve.core.shape import Layers, Requirement, Shape
+from aimindserve.kit.pauses import shorten
 from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
 from aimindserve.scheduler.explain import record
 from aimindserve.scheduler.plan import plan
@@ -202,5 +203,6 @@ def _resident() -> None:
 
 
 if __name__ == "__main__":
+    shorten()  # as the processes of the product do
     small()
     large()

@@ -26,6 +26,7 @@ from aimindserve.boot.told import REFUSAL
 from aimindserve.core.errors import AimsError, SettingsError
 from aimindserve.kit import log
 from aimindserve.kit.clock import Clock, SystemClock
+from aimindserve.kit.pauses import shorten
 
 
 class RefusedError(AimsError):
@@ -66,6 +67,7 @@ class Child:
 
     def ready(self) -> None:
         """Tell the supervisor that this process does its work."""
+        shorten()
         sys.stdout.write(READY_LINE + "\n")
         sys.stdout.flush()
 
