@@ -8,6 +8,7 @@ With `-o json` the same as a problem document. Standard output stays empty.
 """
 
 import json
+import re
 import traceback
 from collections.abc import Generator, Mapping, Set
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from aimindserve.client.errors import (
 )
 from aimindserve.core.errors import AimsError, FitError, InternalError, UnauthenticatedError
 
+_HAN = re.compile(r"[\u4e00-\u9fff]")
 _CODES: tuple[tuple[type[AimsError], int], ...] = (
     (UnreachableError, _failure.NOT_REACHABLE),
     (CannotScheduleError, _failure.NO_FIT),
@@ -127,13 +129,21 @@ def as_text(error: AimsError, language: str) -> str:
     if isinstance(error, UnauthenticatedError):
         hint = f"{hint}\n{say(language, 'sign_in_hint')}".strip()
     hint = "\n".join([*error.params.get("servers", ()), hint])
-    lines = [f"✗ {message} ({code})"]
+    lines = [f"✗ {_titled(message, code) if language == 'zh' else message} ({code})"]
     lines += [f"  {line}" for line in hint.splitlines()]
     why = [line for line in error.params.get("why", ()) if not line.endswith(f": {message}")]
     lines += [f"  {line}".rstrip() for line in (*why, *_fields(error))]
     if error.params.get("request_id"):
         lines.append(f"  request {error.params['request_id']}")
     return "\n".join(lines)
+
+
+def _titled(message: str, code: str) -> str:
+    """With its kind in Chinese before it, where the server wrote the sentence in English."""
+    from aimindserve.cli._titles_zh import TITLES
+
+    title = TITLES.get(code)
+    return message if title is None or _HAN.search(message) else f"{title}：{message}"
 
 
 def _fields(error: AimsError) -> list[str]:

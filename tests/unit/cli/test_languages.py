@@ -14,12 +14,15 @@ from aimindserve.cli import _click_zh, _page, _progress
 from aimindserve.cli import _fit as fit_words
 from aimindserve.cli import app as cli
 from aimindserve.cli._columns import COLUMNS
+from aimindserve.cli._errors import as_text
 from aimindserve.cli._terms import TERMS
 from aimindserve.cli._text import TEXTS
+from aimindserve.cli._titles_zh import TITLES
 from aimindserve.cli._words import english, words
 from aimindserve.cli._words_zh import CHINESE
 from aimindserve.controllers import fit_answer
 from aimindserve.core import shape
+from aimindserve.core.errors import AimsError, StaleError
 from aimindserve.core.report import FileState, RunState
 from aimindserve.resources._all import kinds
 
@@ -239,3 +242,19 @@ def test_a_sentence_keeps_its_english(monkeypatch):
     assert told == "'a' 不是标签。"
     assert english(told) == "'a' is no label."
     assert english("plain") == "plain"
+
+
+def test_what_a_server_says_in_english_has_its_kind_in_chinese():
+    def tree(kind):
+        yield kind
+        for child in kind.__subclasses__():
+            yield from tree(child)
+
+    codes = {kind.code for kind in tree(AimsError) if kind.__module__ == "aimindserve.core.errors"}
+    assert codes == set(TITLES)
+    error = StaleError("The deployment m has changed since it was read.", hint="Read it again.")
+    assert as_text(error, "zh").startswith(
+        "✗ 读取后已被修改：The deployment m has changed since it was read. (stale)"
+    )
+    assert as_text(error, "en").startswith("✗ The deployment m has changed since")
+    assert as_text(StaleError("部署已改变。"), "zh") == "✗ 部署已改变。 (stale)"
