@@ -1,40 +1,11 @@
-"""What a person needs to know once everything is up: addresses, first password, how to join."""
+"""Where a server is, for somebody on this machine and for others, and how they join it."""
 
 import socket
-from collections.abc import Callable
 
 from aimindserve.boot.places import join_token, places_of
 from aimindserve.boot.settings import Settings
 
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
-
-
-def welcome(settings: Settings, tell: Callable[[str], None]) -> None:
-    """Tell it, line by line."""
-    if settings.worker_only:
-        tell(f"this worker serves {settings.worker.server_url}; Ctrl-C ends it")
-        return
-    places = places_of(settings)
-    tell(f"aiMindServe is ready at {local_url(settings)}")
-    tell(f"  OpenAI clients  {local_url(settings)}/v1")
-    if not settings.server.disable_openapi_docs:
-        tell(f"  management API  {local_url(settings)}/api/v1, described at /docs")
-    if places.admin_password.exists():
-        tell(f"  first sign-in   {sign_in(settings)}")
-    if is_reachable(settings):
-        tell(f"  join a machine  {join_command(settings, show_token=False)}")
-    else:
-        tell(f"  other machines  cannot join: it listens on {settings.server.host} alone (--host)")
-    if settings.general.token is None:
-        tell(f"  token           in {places.token}")
-
-
-def sign_in(settings: Settings) -> str:
-    """How the first administrator signs in, and that the password is only good for that."""
-    file = places_of(settings).admin_password
-    return (
-        f"aimindserve login {local_url(settings)}, as admin; asks to replace the password in {file}"
-    )
 
 
 def local_url(settings: Settings) -> str:

@@ -141,6 +141,17 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "fetching_line": ("fetching {name}: {done} of {size}", "正在下载 {name}：{done} / {size}"),
     "tour_goes_on": ("The server goes on; Ctrl-C stops it.", "服务器继续运行；按 Ctrl-C 停止。"),
     "tour_deploying": ("deploying {name} on {backend}", "正在用 {backend} 部署 {name}"),
+    "ready_at": ("aiMindServe is ready at {url}", "aiMindServe 已就绪：{url}"),
+    "serves_server": (
+        "this worker serves {server}; Ctrl-C ends it",
+        "本工作节点为 {server} 服务；按 Ctrl-C 结束",
+    ),
+    "no_join": (
+        "cannot join: it listens on {host} alone (--host)",
+        "无法加入：服务器只监听 {host}（--host）",
+    ),
+    "join_token": ("Join token", "加入令牌"),
+    "token_in": ("in {path}", "在 {path} 中"),
     "tour_address": ("Address", "地址"),
     "tour_api": ("Management API", "管理 API"),
     "tour_api_docs": ("{url}/api/v1, described at {url}/docs", "{url}/api/v1，说明见 {url}/docs"),

@@ -36,7 +36,7 @@ def demo(workers: int, devices: int, seed: int, debug: bool, **options: Any) -> 
     """
     from aimindserve.boot.start import Start
     from aimindserve.boot.start import start as run
-    from aimindserve.boot.welcome import welcome
+    from aimindserve.cli._welcome import welcome
 
     folder = Path(tempfile.mkdtemp(prefix="aimindserve-demo-"))
     flags = {name: value for name, value in options.items() if value is not None}
@@ -47,7 +47,7 @@ def demo(workers: int, devices: int, seed: int, debug: bool, **options: Any) -> 
         counts = {"workers": workers, "devices": devices, "seed": seed}
         tell(say(language(), "demo_simulating", **counts))
         control = ("aimindserve.cli._demo_control", str(workers), str(devices), str(seed))
-        ready = partial(welcome, settings, tell)
+        ready = partial(welcome, settings, tell, language())
         return run(Start(settings, tell, on_ready=ready, notes=notes, control=control))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -8,6 +8,7 @@ import click
 from aimindserve.cli._settings import given, settings_options
 from aimindserve.cli._starting import told_as_start
 from aimindserve.cli._terminal import tell
+from aimindserve.cli._text import language
 from aimindserve.cli._words import words
 from aimindserve.core.errors import SettingsError
 
@@ -35,9 +36,9 @@ def start(**options: Any) -> int:
     settings = resolved.settings
     if settings.worker_only:
         tell(f"joining {settings.worker.server_url} ({resolved.origins['server_url']})")
-    from aimindserve.boot.welcome import welcome
+    from aimindserve.cli._welcome import welcome
 
-    ready = partial(welcome, settings, tell)
+    ready = partial(welcome, settings, tell, language())
     with told_as_start():
         return run(Start(settings, tell, on_ready=ready, origins=resolved.origins))
 

@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from aimindserve.boot import welcome
 from aimindserve.boot.resolve import Sources, resolve
 from aimindserve.boot.settings import Machine
 from aimindserve.cli import app as cli
 from aimindserve.cli._invocation import Invocation
 from aimindserve.cli._model import _HUBS
 from aimindserve.cli._output import _sorted
+from aimindserve.cli._welcome import welcome
 from aimindserve.core.happening import EVENTS, tell
 from aimindserve.sources._all import sources
 
@@ -24,6 +24,9 @@ def pages(request, monkeypatch, capsys):
         assert cli.run([name, "--help"]) == 0
         told[name] = capsys.readouterr().out
     return told
+
+
+HAN = re.compile(r"[\u4e00-\u9fff]")
 
 
 def test_help_points_to_nothing_that_is_not_there(pages):
@@ -54,8 +57,13 @@ def test_ages_are_sorted_as_they_are_read():
 def told_at(folder, host):
     flags = {"host": host, "port": "8080", "data_dir": str(folder)}
     lines = []
-    welcome.welcome(resolve(Sources(flags, [], Machine("linux", True, folder, {}))).settings,
-                    lines.append)  # fmt: skip
+    settings = resolve(Sources(flags, [], Machine("linux", True, folder, {}))).settings
+    welcome(settings, lines.append, "en")
+    assert not HAN.search("".join(lines))
+    chinese = []
+    welcome(settings, chinese.append, "zh")
+    assert len(chinese) == len(lines)
+    assert all(HAN.search(line) for line in chinese)
     return "\n".join(lines)
 
 
