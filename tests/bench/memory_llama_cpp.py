@@ -1,16 +1,19 @@
 """What we say llama.cpp takes against what it takes.
 
-    PYTHONPATH=src:tests python tests/bench/memory_llama_cpp.py MODEL.gguf [--full]
+    PYTHONPATH=src:tests python tests/bench/memory_llama_cpp.py [MODEL.gguf] [--full]
 
-Starts the embedded engine as a worker would, also with a model that drafts (the same file again)
-and an adapter (of zeros) beside the model, reads its own report of buffers, sends a prompt that
-fills one ubatch (the whole slot without flash attention) and short ones to all slots at once, and
-reads the resident memory at its highest (the cache is touched whole at load). Prints one line per
-setting, ours/theirs; `--full` tries the whole grid. Linux only (reads /proc). Sizes in MiB.
+Without a model, the sample that `make run` fetches. Starts the embedded engine as a worker would,
+also with a model that drafts (the same file again) and an adapter (of zeros) beside the model,
+reads its own report of buffers, sends a prompt that fills one ubatch (the whole slot without flash
+attention) and short ones to all slots at once, and reads the resident memory at its highest (the
+cache is touched whole at load). Prints one line per setting, ours/theirs; `--full` tries the whole
+grid. Linux only (reads /proc). Sizes in MiB.
 """
 
 import argparse
+import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
@@ -30,6 +33,7 @@ from aimindserve.core.placement import Placement, Rank
 from aimindserve.formats.llama_cpp.cache import kv_cache
 from aimindserve.formats.llama_cpp.compute import compute_buffer
 from aimindserve.formats.llama_cpp.memory import _drafting, _drafts, on_host
+from aimindserve.sources import pypi
 from aimindserve.worker import gguf_model
 from unit.formats import gguf_files
 
@@ -68,13 +72,14 @@ def grid():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--full", action="store_true")
     arguments = parser.parse_args()
+    model_file = arguments.model or sample()
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model.gguf"
         for name in (model.name, "draft.gguf"):
-            (Path(folder) / name).symlink_to(arguments.model.resolve())
+            (Path(folder) / name).symlink_to(model_file.resolve())
         facts = gguf_model.facts(gguf_model.listing(str(model)))
         adapter(Path(folder) / "adapter.gguf", facts)
         facts = gguf_model.facts(gguf_model.listing(str(model)))
@@ -100,6 +105,17 @@ def adapter(path, facts):
         "adapter.lora.alpha": 16.0,
     }
     gguf_files.sparse(path, metadata, halves)
+
+
+def sample():
+    """SmolLM2-135M-Instruct, kept outside of the tests' own directories."""
+
+    async def quiet(_done, _total):
+        return
+
+    cache = Path(os.environ.get("AIMS_TEST_CACHE", Path.home() / ".cache/aimindserve-tests"))
+    cache.mkdir(parents=True, exist_ok=True)
+    return Path(asyncio.run(pypi.PLUGIN.fetch(pypi.SAMPLE, str(cache), quiet)))
 
 
 def show(line, facts, model):
