@@ -163,6 +163,10 @@ def large() -> None:
     asks = [mixed(index, 200) for index in range(2000)]
     result = _timed(Snapshot(1, tuple(workers)), asks, 200, 5.0)
     _resident()
+    print("with Python's collector as it comes:")
+    one_more(list(workers), asks, used)
+    print("as the processes of the product are:")
+    shorten()
     one_more(workers, asks, used)
     started = time.process_time()
     for decision in list(result.decisions.values())[:200]:
@@ -203,6 +207,5 @@ def _resident() -> None:
 
 
 if __name__ == "__main__":
-    shorten()  # as the processes of the product do
     small()
     large()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aimindserve.core.device import Inventory, Reserved, Usage
-from aimindserve.core.measurement import Footprint, Sample
+from aimindserve.core.measurement import Footprint, Sample, Shortage, Start
 from aimindserve.core.placement import Placement
 
 
@@ -249,27 +249,6 @@ class EstimateSpec:
     device: str
     parameters: tuple[str, ...] = ()
     settings: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Shortage:
-    """Runs that ran out of memory; `until` then the next one claims `claims` at least."""
-
-    placement_id: str
-    time: float
-    until: float
-    times: int
-    claims: Footprint
-    predicted: Footprint | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """An engine that answered at the first try, `seconds` after it was placed."""
-
-    placement_id: str
-    time: float
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
 """Shorter pauses of a long-lived process.
 
-Python's collector looks for cycles among all objects there are, and everything waits meanwhile: a
-control plane of a thousand workers stood still for 50 to 70 ms at a time (tests/bench/scheduler.py
-without this). What a process was built of stays as long as it does, so it is taken out of the
-search; what was made since is searched in full more rarely. Reference counts free nearly everything
-here at once; cycles wait a little longer.
+Python's collector looks for cycles among all objects there are, and everything waits meanwhile:
+with a thousand workers that is what the slowest plans are slow by (tests/bench/scheduler.py prints
+them with and without this). What a process was built of stays as long as it does, so it is taken
+out of the search; what was made since is searched in full more rarely. Reference counts free nearly
+everything here at once; cycles wait a little longer.
 """
 
 import gc

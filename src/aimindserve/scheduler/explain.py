@@ -98,7 +98,7 @@ def _devices(decision: Decision, refused: Mapping[str, WorkerView]) -> list[dict
         return []
     shape = ask.shapes[-1 if decision.shape is None else decision.shape]
     if decision.shape is None:  # what would need least of those that take devices at all
-        takers = [each for each in ask.shapes if each.layers or any(r.devices for r in each.ranks)]
+        takers = [each for each in ask.shapes if each.takes_devices]
         shape = takers[-1] if takers else shape
     shown: list[dict[str, Any]] = []
     for worker in refused.values():

@@ -194,12 +194,13 @@ class KindRoutes:
             self._refuse(current, wanted)
             return wanted
 
-        await self._check(request, old.name, patched_spec(self._kind, old, spec_patch))
+        if revision not in (None, old.metadata.revision):
+            raise self._stale(old)
+        if self._hooks.before is not None:
+            await self._check(request, old.name, patched_spec(self._kind, old, spec_patch))
         if revision is None:
             made = await self._store.update(self._kind.name, old.name, change)
         else:
-            if revision != old.metadata.revision:
-                raise self._stale(old)
             wanted = change(old)
             made = await self._store.replace(
                 self._kind.name,

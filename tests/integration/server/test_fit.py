@@ -163,6 +163,11 @@ def test_a_deployment_is_written_only_with_the_verdict_that_was_seen():
         )
         assert answer.status_code == 409
         assert found.store.get("deployment", "chat").spec.replicas == 2
+        stale = {**wider, "metadata": {"revision": 1}}
+        answer = await found.call(
+            "PATCH", f"{path}/chat?fit=fits", "admin", json=stale, headers=headers
+        )
+        assert answer.json()["code"] == "stale", "nobody is asked about what is not written anyway"
         again = await found.call("POST", f"{path}?fit=fits", "admin", json=body(9))
         assert again.json()["code"] == "exists"
         other = {**body(1), "metadata": {"name": "other"}}
