@@ -7,7 +7,9 @@
     one more the same cluster, a few workers changed, one new ask (median and worst)  limit 20 ms
 
 Prints processor seconds of one core, measured around `plan` alone, and the resident memory of the
-process at its highest. Asserts nothing, since machines differ.
+process at its highest. One more is done three times over, from workers that nobody has seen: an
+ask's time is the least of its three, and `once` the worst of all 600, whatever else the machine did
+just then. Asserts nothing, since machines differ.
 """
 
 import random
@@ -27,6 +29,7 @@ from aimindserve.scheduler.plan import plan
 GIB = 1024**3
 MIB = 1024**2
 CUDA = Requirement(device_types=("cuda",))
+TRIES = 3
 
 
 def worker(index: int, devices: int, used: random.Random | None = None) -> WorkerView:
@@ -179,25 +182,39 @@ def one_more(workers: list[WorkerView], asks: list[Ask], used: random.Random) ->
     for title, room in (("one new ask", True), ("one new ask, no room", False)):
         if not room:
             workers = [replace(each, device_free_bytes={}, ram_free_bytes=0) for each in workers]
-        plan(Snapshot(1, tuple(workers)), asks[:10])
-        times: list[float] = []
-        told: list[float] = []
-        for number, new in enumerate(asks[:200]):
-            for _ in range(3):
-                place = used.randrange(len(workers))
-                workers[place] = replace(workers[place], ports_free=60 + number % 4)
-            snapshot = Snapshot(number, tuple(workers))
-            started = time.process_time()
-            result = plan(snapshot, [new])
-            assert bool(result.placements) == (
-                not [each.summary for each in result.refusals.values()]
-            )
-            times.append((time.process_time() - started) * 1000)
-            if number < 50:
-                record(result.decisions[new.instance])
-                told.append((time.process_time() - started) * 1000 - times[-1])
-        print(f"{title}: {median(times):.1f} ms, worst {max(times):.1f} ms  limit 20 ms")
-        print(f"  its record: {median(told):.1f} ms, worst {max(told):.1f} ms")
+        seed = used.random()
+        tries = [_one_by_one(workers, asks, random.Random(seed)) for _ in range(TRIES)]
+        _told(title, [times for times, _ in tries])
+        _told("  its record", [told for _, told in tries])
+
+
+def _one_by_one(
+    workers: list[WorkerView], asks: list[Ask], used: random.Random
+) -> tuple[list[float], list[float]]:
+    """Milliseconds of each plan, and of the first records."""
+    workers = [replace(each) for each in workers]
+    plan(Snapshot(1, tuple(workers)), asks[:10])
+    times: list[float] = []
+    told: list[float] = []
+    for number, new in enumerate(asks[:200]):
+        for _ in range(3):
+            place = used.randrange(len(workers))
+            workers[place] = replace(workers[place], ports_free=60 + number % 4)
+        snapshot = Snapshot(number, tuple(workers))
+        started = time.process_time()
+        result = plan(snapshot, [new])
+        assert bool(result.placements) == (not [each.summary for each in result.refusals.values()])
+        times.append((time.process_time() - started) * 1000)
+        if number < 50:
+            record(result.decisions[new.instance])
+            told.append((time.process_time() - started) * 1000 - times[-1])
+    return times, told
+
+
+def _told(title: str, tries: list[list[float]]) -> None:
+    least = [min(each) for each in zip(*tries, strict=True)]
+    worst = f"worst {max(least):.1f} ms (once {max(map(max, tries)):.1f})"
+    print(f"{title}: {median(least):.1f} ms, {worst}  limit 20 ms")
 
 
 def _resident() -> None:

@@ -24,7 +24,7 @@ from aimindserve.scheduler.base import (
     Screen,
     WorkerView,
 )
-from aimindserve.scheduler.memo import Steady, kept, token
+from aimindserve.scheduler.memo import Steady, kept, kept_of_all, token
 from aimindserve.scheduler.pack import way
 from aimindserve.scheduler.refusals import refuse
 from aimindserve.scheduler.world import World
@@ -101,13 +101,12 @@ class Standing:
         self.positions: Sequence[int] = ()
         self.there: frozenset[int] = frozenset()
         self._told = token((mark, "reasons"))
+        self._all: list[list[Reason]] = []
 
     def fill(self, workers: Sequence[WorkerView]) -> None:
         """Ask about every worker."""
         mark = self._mark
-        passing = [worker.memo.get(mark) for worker in workers]
-        if None in passing:
-            passing = [kept(worker, mark, self._passes) for worker in workers]
+        passing = kept_of_all(workers, mark, self._passes)
         self.positions = [position for position, passes in enumerate(passing) if passes]
         self.there = frozenset(self.positions)
 
@@ -119,6 +118,14 @@ class Standing:
         if position in self.there:
             return []
         return kept(worker, self._told, self._against)
+
+    def all_reasons(self, workers: Sequence[WorkerView]) -> Sequence[list[Reason]]:
+        """The same for every worker."""
+        if not self._all:
+            self._all = [[]] * len(workers)
+            for position in set(range(len(workers))).difference(self.there):
+                self._all[position] = kept(workers[position], self._told, self._against)
+        return self._all
 
     def _against(self, worker: WorkerView) -> list[Reason]:
         return _reasons(self._tests, self._ask, self._shape, worker)
@@ -189,19 +196,28 @@ class Sheet:
 
     def refusing_all(self, world: World) -> list[list[Filter]]:
         """The filters that refuse each worker as it is now."""
-        workers = world.now
-        found: list[list[Filter]] = [[]] * len(workers)
-        for each, test in self._tests:
-            passing = frozenset(_sift(test, world, range(len(workers))))
-            if len(passing) < len(workers):
-                for position in range(len(workers)):
-                    if position not in passing:
-                        found[position] = [*found[position], each]
-        return found
+        count = len(world.now)
+        refused = [0] * count  # a bit for each test
+        for index, (_, test) in enumerate(self._tests):
+            passing = _sift(test, world, range(count))
+            if len(passing) == count:
+                continue
+            bit = 1 << index
+            for position in set(range(count)).difference(passing):
+                refused[position] |= bit
+        known = {
+            bits: [each for index, (each, _) in enumerate(self._tests) if bits >> index & 1]
+            for bits in set(refused)
+        }
+        return [known[bits] for bits in refused]
 
     def refusing(self, worker: WorkerView) -> list[Filter]:
         """The filters that refuse a worker as it is now."""
         return [each for each, test in self._tests if not test(worker)]
+
+    def lasting_all(self, world: World) -> Sequence[list[Reason]]:
+        """What speaks against each worker whatever is placed."""
+        return self._standing.all_reasons(world.now)
 
     def lasting(self, position: int, worker: WorkerView) -> list[Reason]:
         """What speaks against a worker whatever is placed."""
@@ -309,28 +325,29 @@ class Kind:
         if moment != world.moment:
             then = world.all_at(moment)
             return [self._objections(position, worker) for position, worker in enumerate(then)]
-        refusing = [sheet.refusing_all(world) for sheet in self.sheets]
+        columns = [(sheet.lasting_all(world), sheet.refusing_all(world)) for sheet in self.sheets]
         return [
-            self._objections(position, worker, [each[position] for each in refusing])
-            for position, worker in enumerate(world.now)
+            self._closest(worker, [(first[place], then[place]) for first, then in columns])
+            for place, worker in enumerate(world.now)
         ]
 
-    def _objections(
-        self, position: int, worker: WorkerView, refusing: Sequence[list[Filter]] = ()
+    def _objections(self, position: int, worker: WorkerView) -> "_Against":
+        against = [
+            (sheet.lasting(position, worker), sheet.refusing(worker)) for sheet in self.sheets
+        ]
+        return self._closest(worker, against)
+
+    def _closest(
+        self, worker: WorkerView, against: Sequence[tuple[list[Reason], list[Filter]]]
     ) -> "_Against":
         """Everything that speaks against the worker, not only the first thing found: of the shape
-        with the fewest; the last of equals, which needs least. `refusing`: the filters by sheet,
-        where they are known."""
-        closest: Sheet | None = None
-        lasting: list[Reason] = []
-        passing: list[Filter] = []
-        for index, sheet in enumerate(self.sheets):
-            first = sheet.lasting(position, worker)
-            then = refusing[index] if refusing else sheet.refusing(worker)
-            if closest is None or len(first) + len(then) <= len(lasting) + len(passing):
-                closest, lasting, passing = sheet, first, then
-        if closest is None:
+        with the fewest; the last of equals, which needs least. `against`: by sheet, what lasts and
+        the filters that refuse besides."""
+        if not against:
             return _Against(None, [])
+        counts = [len(first) + len(then) for first, then in against]
+        index = len(counts) - 1 - counts[::-1].index(min(counts))
+        closest, (lasting, passing) = self.sheets[index], against[index]
         given = [each.reject(closest.ask, closest.shape, worker) for each in passing]
         return _Against(closest, lasting + [reason for reason in given if reason is not None])
 

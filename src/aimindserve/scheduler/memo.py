@@ -4,10 +4,10 @@ A snapshot holds the same objects for workers that did not change, so most of wh
 out is there for the next. Only what follows from the worker and the key alone may be kept.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aimindserve.scheduler.base import WorkerView
 
@@ -45,3 +45,16 @@ def kept(worker: WorkerView, key: object, work: Callable[[WorkerView], T]) -> T:
             memo.clear()
         memo[key] = found
     return found
+
+
+def kept_of_all(
+    workers: Sequence[WorkerView], key: object, work: Callable[[WorkerView], T]
+) -> list[T]:
+    """`kept` of each worker, in their order: most of them know it."""
+    found: list[Any] = [worker.memo.get(key) for worker in workers]
+    if None not in found:
+        return found
+    return [
+        kept(worker, key, work) if value is None else value
+        for worker, value in zip(workers, found, strict=True)
+    ]

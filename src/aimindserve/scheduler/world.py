@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from aimindserve.core.ids import WorkerName
 from aimindserve.scheduler.base import WorkerView
-from aimindserve.scheduler.memo import kept, token
+from aimindserve.scheduler.memo import kept, kept_of_all, token
 
 T = TypeVar("T")
 
@@ -81,9 +81,7 @@ class World:
         column = self._columns.get(key)
         if column is None:
             mark = token(key)
-            values = [worker.memo.get(mark) for worker in self.now]
-            if None in values:
-                values = [kept(worker, mark, of) for worker in self.now]
+            values = kept_of_all(self.now, mark, of)
             column = self._columns[key] = _Column(mark, values, self.moment)
         elif column.moment != self.moment:
             for position in self.changed(column.moment, self.moment):

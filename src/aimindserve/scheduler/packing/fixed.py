@@ -53,7 +53,7 @@ class Fixed:
     def bounds(self) -> Bounds | None:
         if not self._even:
             return None
-        count, allowed = self.count, self._rule
+        count, allowed, every = self.count, self._rule, self._any
         if not count:
             return Bounds(self._ram, None, 0, lambda _: 0)
 
@@ -61,7 +61,9 @@ class Fixed:
             """One more than the free bytes of the device that must do last; 0 where there are too
             few devices; -1 where RAM is shared with devices, or there is no device."""
             found = pools(worker, allowed)
-            if not found or any(pool.unified for pool in found):
+            if not found:
+                return 0 if pools(worker, every) else -1
+            if any(pool.unified for pool in found):
                 return -1
             last = [pool.most[count - 1] + 1 for pool in found if len(pool.most) >= count]
             return max(last, default=0)
@@ -137,7 +139,23 @@ class Fixed:
         """What keeps it off these devices, told of the one that comes closest."""
         if len(pool.devices) < self.count:
             return Short("count", found=len(pool.devices), wanted=self.count)
+        what = "vram" if self.count == 1 else "devices"
+        missing = self._closest(pool)
+        if missing is not None:
+            need, free, found = missing
+            return Short(what, need, free, found, self.count)
+        claims = self._claims(worker, pool) or {}
+        need = self._ram + sum(claim.memory_bytes for claim in claims.values())
+        return Short("ram", need, worker.ram_free_bytes)
+
+    def _closest(self, pool: Pool) -> tuple[int, int, int] | None:
+        """What the device that comes closest needs and has free, and how many have enough, for the
+        first size that finds too few; None when all find a device."""
         fraction = self._shape.device_fraction
+        if self._even and pool.alike:  # each needs the same, so the emptiest come closest
+            need = max(self._totals[0], int(pool.devices[0].memory_bytes * fraction))
+            found = sum(free >= need for free in pool.most)
+            return None if found >= self.count else (need, pool.most[found], found)
         shares = [int(device.memory_bytes * fraction) for device in pool.devices]
         for place, size in enumerate(self._totals):
             needs = [max(size, share) for share in shares]
@@ -147,11 +165,8 @@ class Fixed:
             found = sum(gap <= 0 for gap, *_ in gaps)
             if found <= place:
                 _, need, free = gaps[found]
-                what = "vram" if self.count == 1 else "devices"
-                return Short(what, need, free, found, self.count)
-        claims = self._claims(worker, pool) or {}
-        need = self._ram + sum(claim.memory_bytes for claim in claims.values())
-        return Short("ram", need, worker.ram_free_bytes)
+                return need, free, found
+        return None
 
     def _claims(self, worker: WorkerView, pool: Pool) -> dict[tuple[int, int], Claim] | None:
         """(Rank, place) -> claim; None when they do not fit."""
