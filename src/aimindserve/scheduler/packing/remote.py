@@ -55,7 +55,8 @@ class Remote:
         usable = [
             (-sum(spot.free for spot in spots), worker.name, worker, spots)
             for worker in mains
-            if worker.ram_free_bytes >= base and (spots := self._own(worker))
+            if worker.ram_free_bytes >= base
+            for spots in (self._own(worker, base),)
         ]
         for _, _, main, own in nsmallest(MAINS_TRIED, usable, key=lambda entry: entry[:2]):
             far = self._far(main, others)
@@ -64,12 +65,13 @@ class Remote:
                 return found
         return None
 
-    def _own(self, worker: WorkerView) -> list[_Spot]:
-        """The main worker's devices: of the type that has most memory, by index."""
+    def _own(self, worker: WorkerView, base: int) -> list[_Spot]:
+        """The main worker's devices: of the type that has most memory, by index; none where all of
+        them are full."""
         best: list[_Spot] = []
         for pool in pools(worker, self._rule):
             places = sorted(pool.order[: self._layers.devices_max])
-            spots = [_Spot(worker, pool.devices[place], pool.free[place]) for place in places]
+            spots = [_spot(worker, pool.devices[place], pool.free[place], base) for place in places]
             if sum(spot.free for spot in spots) > sum(spot.free for spot in best):
                 best = spots
         return best
@@ -90,7 +92,7 @@ class Remote:
         if ram:
             processes = min(processes, worker.ram_free_bytes // ram)
         spots = [
-            _Spot(worker, device, free)
+            _spot(worker, device, free, ram)
             for pool in pools(worker, self._rule)
             for device, free in zip(pool.devices, pool.free, strict=True)
         ]
@@ -152,6 +154,13 @@ class Remote:
                 if homes[claim.device] is not main
             ),
         )
+
+
+def _spot(worker: WorkerView, device: Device, free: int, process: int) -> _Spot:
+    """`process`: what the process that uses the device takes of the RAM, bytes; what is left of it
+    bounds a device that shares it."""
+    left = worker.ram_free_bytes - process if device.unified_memory else free
+    return _Spot(worker, device, min(free, left))
 
 
 def _has_ram(worker: WorkerView, ranks: Sequence[Rank]) -> bool:
