@@ -53,7 +53,7 @@ def _told(base: MemoryParts, layers: Layers, held: int) -> tuple[MemoryParts, La
     """The user said how many entries go to devices: the others stay on the host in any case."""
     stays = len(layers.device) - held
     return sum(layers.host[:stays], base), replace(
-        layers, device=layers.device[stays:], host=layers.host[stays:], least=held
+        layers, device=layers.device[stays:], host=layers.host[stays:], least=held, most=0
     )
 
 

@@ -187,6 +187,8 @@ class ModelFacts:
     """Recurrent state of one sequence, all recurrent layers together, in elements."""
     shared_expert_feed_forward_length: int = 0
     """All experts together that every token passes."""
+    leading_dense_layer_count: int = 0
+    """Layers before the first with experts; zero where that is not said."""
     prediction_layer_count: int = 0
     """Layers beyond `layer_count` that predict further tokens (MTP)."""
     encoder_layer_count: int = 0

@@ -60,6 +60,8 @@ class Layers:
     """What the last of the devices takes in addition."""
     least: int = 1
     """Fewest entries of `device` that must be on devices; all of them for no partial offload."""
+    most: int = 0
+    """Most entries of `device` that may be on devices; zero: all of them."""
     devices_max: int = 1
     """Most devices, those of other workers included."""
     remote_max: int = 0

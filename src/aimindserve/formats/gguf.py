@@ -179,6 +179,7 @@ def facts(header: Header) -> ModelFacts:
         recurrent_conv_elements=state.conv * state.layers,
         recurrent_state_elements=state.state * state.layers,
         shared_expert_feed_forward_length=_shared_experts(keys),
+        leading_dense_layer_count=keys.count("leading_dense_block_count"),
         prediction_layer_count=predicting,
         tools=isinstance(template, str) and "tools" in template,
         gated=sizes.gated,

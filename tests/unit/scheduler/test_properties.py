@@ -91,7 +91,7 @@ def check_layers(shape, ranks):
     count = len(layers.device)
     held = sum(claim.layers for rank in ranks for claim in rank.claims)
     claims = [claim for rank in ranks[1:] for claim in rank.claims] + list(ranks[0].claims)
-    assert held >= layers.least
+    assert layers.least <= held <= (layers.most or count)
     assert len(claims) <= layers.devices_max
     assert len(ranks) - 1 <= layers.remote_max
     assert all(claim.layers > 0 for claim in claims)

@@ -87,6 +87,7 @@ def shapes(draw, max_ranks=3):
 @st.composite
 def layered(draw):
     count = draw(st.integers(1, 12))
+    least = draw(st.sampled_from((1, count, count)))
     return Shape(
         label="layers",
         ranks=(Need(ram=MemoryParts(runtime=draw(st.integers(0, 8)))),),
@@ -96,7 +97,8 @@ def layered(draw):
             host=tuple(parts(draw, 6) for _ in range(count)),
             overhead=parts(draw, 3),
             overhead_last=parts(draw, 3),
-            least=draw(st.sampled_from((1, count, count))),
+            least=least,
+            most=draw(st.sampled_from((0, max(count - 1, 1)))) if least == 1 else 0,
             devices_max=draw(st.integers(1, 4)),
             remote_max=draw(st.sampled_from((0, 0, 2))),
             remote_ram=parts(draw, 4),

@@ -61,9 +61,16 @@ ELSEWHERE = Tensor((0, 0, 0, 0), (0, 0, 0, 0))
 
 
 class Graph:
-    """Nodes in the order of their computation."""
+    """Nodes in the order of their computation.
 
-    def __init__(self) -> None:
+    `given`: what goes into it is copied from elsewhere (`ggml_backend_sched_split_graph` in
+    ggml-backend.cpp makes the copies, in the order in which nodes read them). Of several `copies`
+    none makes room for anything else.
+    """
+
+    def __init__(self, *, given: bool = False, copies: int = 1) -> None:
+        self._given = given
+        self._copies = copies
         self._inputs: list[Tensor] = []
         self._nodes: list[Tensor] = []
 
@@ -80,11 +87,17 @@ class Graph:
             self.expand(operand)
         (self._inputs if tensor.is_input else self._nodes).append(tensor)
 
+    def input_bytes(self) -> int:
+        """The room of everything that is given to it."""
+        return sum(each.room for each in self._inputs)
+
     def peak_bytes(self) -> int:
         """The size of the buffer. A graph can be asked once."""
         holes = _Holes()
-        for tensor in self._inputs:
+        for tensor in self._read() if self._given else self._inputs:
             _place(tensor, holes)
+            tensor.kept = self._copies > 1
+            holes.take((self._copies - 1) * tensor.room)
         for node in self._nodes:
             if node.root is not None:
                 node.root.views += 1
@@ -97,6 +110,11 @@ class Graph:
                 if not operand.children and not operand.views:
                     _release(operand, holes)
         return holes.peak
+
+    def _read(self) -> list[Tensor]:
+        """The inputs that nodes read, in that order."""
+        operands = (operand for node in self._nodes for operand in node.operands)
+        return list({id(each): each for each in operands if each.is_input}.values())
 
 
 def _place(node: Tensor, holes: "_Holes") -> None:

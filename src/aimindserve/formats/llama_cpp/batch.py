@@ -49,11 +49,31 @@ class Layer:
     expert: bool
 
 
-class Batch:
-    """One full batch of a model, and the graph that is made for it."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one backend of ggml computes of a batch."""
 
-    def __init__(self, facts: ModelFacts, settings: Settings) -> None:
-        self.facts, self.settings, self.graph = facts, settings, Graph()
+    device: bool = False
+    """What goes in is copied there from the host or another device."""
+    first: bool = True
+    """It begins with the tokens."""
+    ends: bool = True
+    """It has the last layer, within which is chosen which tokens give an output."""
+    output: bool = True
+    """It ends with the output."""
+    copies: int = 1
+    """Batches that are on their way at once: so often is there whatever goes in."""
+
+
+WHOLE = Part()
+
+
+class Batch:
+    """One full batch of a model, and the graph that is made for a part of it."""
+
+    def __init__(self, facts: ModelFacts, settings: Settings, part: Part = WHOLE) -> None:
+        graph = Graph(given=part.device, copies=part.copies)
+        self.facts, self.settings, self.part, self.graph = facts, settings, part, graph
         self.architecture, self.width = facts.architecture, facts.embedding_length
         self.count, self.slots = tokens(facts, settings), settings.parallel
         self.each = self.count // self.slots
@@ -68,6 +88,21 @@ class Batch:
         """Which tokens give an output."""
         self.states = ops.entry(self.slots)
         """Where recurrent states lie."""
+        self._parts = ops.entry(self.slots), ops.entry(self.slots - 1)
+        self.before = ops.entry(self.width, self.count)
+        """What the layer before a part gave, and its norm: both come from where it is, since a norm
+        has no weights that would say where it belongs."""
+        self.before_normed = ops.entry(self.width, self.count)
+
+    def states_apart(self) -> tuple[Tensor, Tensor]:
+        """Where those of this batch's sequences lie, and those of the others: views; each is given
+        to a device by itself."""
+        if self.part.device:
+            return self._parts
+        return (
+            ops.viewed(self.states, (self.slots, 1, 1, 1), self.states.strides),
+            ops.viewed(self.states, (self.slots - 1, 1, 1, 1), self.states.strides),
+        )
 
     def _cache(self, visible: int) -> Cache:
         facts, settings = self.facts, self.settings

@@ -9,23 +9,38 @@ holds it to the engine's own report.
 from functools import lru_cache
 
 from aimindserve.core.facts import ModelFacts
+from aimindserve.formats.llama_cpp.batch import Part
 from aimindserve.formats.llama_cpp.models import compute_graph, tensor_count
-from aimindserve.formats.llama_cpp.settings import (
-    Settings,
-    cells,
-    is_encoder,
-    tokens,
-    window_cells,
-)
+from aimindserve.formats.llama_cpp.settings import Settings, cells, is_encoder, tokens
 
 REMEMBERED = 4096
 """Answers of half a millisecond each; the same model is priced again and again."""
 
 
-@lru_cache(REMEMBERED)
 def compute_buffer(facts: ModelFacts, settings: Settings) -> int:
-    """Bytes of the compute buffer of a device that computes whole layers."""
-    return compute_graph(facts, settings).peak_bytes()
+    """Bytes of the compute buffer of a host that computes all layers."""
+    return _on_host(facts, settings)[0]
+
+
+@lru_cache(REMEMBERED)
+def device_buffer(facts: ModelFacts, settings: Settings, part: Part) -> int:
+    """Bytes of the compute buffer of a device that computes a part of the model."""
+    return compute_graph(facts, settings, part).peak_bytes()
+
+
+def prepared_buffer(facts: ModelFacts, settings: Settings, copies: int = 1) -> int:
+    """Bytes of the host's compute buffer when devices compute all layers: what goes in, so often as
+    batches are on their way at once, and what is looked up for them."""
+    looked_up = 3 if facts.architecture == "bert" else 2
+    vectors = 4 * looked_up * facts.embedding_length * tokens(facts, settings)
+    return copies * _on_host(facts, settings)[1] + vectors
+
+
+@lru_cache(REMEMBERED)
+def _on_host(facts: ModelFacts, settings: Settings) -> tuple[int, int]:
+    """Of the whole graph, and of what goes into it."""
+    graph = compute_graph(facts, settings)
+    return graph.peak_bytes(), graph.input_bytes()
 
 
 @lru_cache(REMEMBERED)
@@ -57,16 +72,3 @@ def output_buffer(facts: ModelFacts, settings: Settings) -> int:
     if facts.pooling in ("", "none"):
         outputs = max(tokens(facts, settings), outputs)
     return 4 * outputs * (facts.vocabulary_size + facts.embedding_length)
-
-
-def masks(facts: ModelFacts, settings: Settings) -> int:
-    """Bytes per token of the attention masks: a column per visible cell, of full caches and of
-    windows."""
-    each = 2 if settings.flash_attention else 4
-    if is_encoder(facts):
-        return each * tokens(facts, settings) * (2 if facts.sliding_window else 1)
-    if not facts.head_count:
-        return 0
-    full, _ = cells(settings)
-    windows = window_cells(facts, settings) if any(facts.sliding_layers) else 0
-    return each * (full + windows)

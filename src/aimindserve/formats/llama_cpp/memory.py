@@ -16,8 +16,15 @@ from aimindserve.core.device import MemoryParts, Need
 from aimindserve.core.facts import CompanionKind, ModelFacts
 from aimindserve.core.shape import Layers
 from aimindserve.formats.ggml_types import BY_NAME
+from aimindserve.formats.llama_cpp.batch import Part
 from aimindserve.formats.llama_cpp.cache import layer_cache, row_bytes, saved_states
-from aimindserve.formats.llama_cpp.compute import compute_buffer, masks, output_buffer
+from aimindserve.formats.llama_cpp.compute import (
+    compute_buffer,
+    device_buffer,
+    output_buffer,
+    prepared_buffer,
+)
+from aimindserve.formats.llama_cpp.recurrence import crossing
 from aimindserve.formats.llama_cpp.settings import Settings, cells, is_encoder, tokens
 
 MIB = 1024**2
@@ -33,11 +40,7 @@ REMOTE_BYTES = 64 * MIB
 
 _PIPELINE_COPIES = 4
 """`GGML_SCHED_MAX_COPIES`: with all layers on several devices, batches follow each other through
-them, and whatever goes from one device to the next is there so many times."""
-_PIPELINE_WIDTHS = 11
-"""Widths of the embedding that a device holds more then (seen with two and three devices)."""
-_HOST_WIDTHS = 4
-"""Widths of the embedding of what the host prepares for a device."""
+them, and whatever goes into one is there so many times."""
 _REPACKED = ("Q4_0", "Q4_K", "Q2_K", "Q5_K", "Q6_K", "Q8_0", "IQ4_NL", "MXFP4", "Q1_0")
 """Types that `ggml_repack_get_optimal_repack_type` (ggml-cpu/repack.cpp) rearranges on some CPU:
 the rearranged copy lives beside whatever must keep the original."""
@@ -65,10 +68,11 @@ def on_devices(
     `partial` says whether layers may stay on the host. The entries of `Layers` are those of
     `--n-gpu-layers`: the model's layers, prediction layers that are passed over, the output.
     """
-    pipelined = devices_max > 1 and not partial
-    compute = _device_compute(facts, settings, pipelined=pipelined)
-    prepared = _prepared(facts, settings, pipelined=pipelined)
+    several = devices_max > 1
+    compute, last = _device_compute(facts, settings, partial=partial, several=several)
     kept = partial or not settings.kv_offload
+    copies = _PIPELINE_COPIES if several else 1
+    prepared = prepared_buffer(facts, settings, copies)
     base = _host(facts, settings, _own_compute(facts, settings) if kept else prepared)
     caches = layer_cache(facts, settings)
     if not settings.kv_offload:
@@ -81,6 +85,7 @@ def on_devices(
     ]
     passed_over = [MemoryParts()] * facts.prediction_layer_count
     output = MemoryParts(weights=_output_weights(facts) + changed_rest)
+    entries = len(device) + len(passed_over) + 1
     drafts = [_whole(draft, _drafting(settings)) for draft in _drafts(facts)]
     base += _draft([host for host, _ in drafts]) + MemoryParts(draft=_checked(facts, settings))
     # llama.cpp puts the encoder on the first device; which one that is shows in the cut. A model
@@ -90,7 +95,10 @@ def on_devices(
         device=(*device, *passed_over, output),
         host=_stays(facts, settings),
         overhead=MemoryParts(compute=compute, runtime=DEVICE_RUNTIME_BYTES) + beside,
-        least=1 if partial else len(device) + len(passed_over) + 1,
+        overhead_last=MemoryParts(compute=last),
+        least=1 if partial else entries,
+        # With all of it on several devices batches would follow each other, which is not claimed.
+        most=entries - 1 if partial and several else 0,
         devices_max=devices_max,
         remote_ram=MemoryParts(runtime=REMOTE_BYTES),
     )
@@ -200,21 +208,33 @@ def _repacks(facts: ModelFacts, settings: Settings) -> bool:
     return settings.repack and facts.quantization.startswith(_REPACKED)
 
 
-def _device_compute(facts: ModelFacts, settings: Settings, *, pipelined: bool) -> int:
-    alone = compute_buffer(facts, settings)
-    if not pipelined:
-        return alone
-    widths = 4 * _PIPELINE_WIDTHS * facts.embedding_length
-    copies = (_PIPELINE_COPIES - 1) * masks(facts, settings)
-    return alone + (widths + copies) * tokens(facts, settings)
+def _device_compute(
+    facts: ModelFacts, settings: Settings, *, partial: bool, several: bool
+) -> tuple[int, int]:
+    """(each device, the last one in addition). What a device computes depends on the cut: of
+    several each may be the first, or have the last layer (of which it only computes what is
+    wanted), or neither; the last has the output.
 
-
-def _prepared(facts: ModelFacts, settings: Settings, *, pipelined: bool) -> int:
-    """The host's compute buffer when devices compute all layers: what goes into them."""
-    copies = _PIPELINE_COPIES if pipelined else 1
-    widths = _HOST_WIDTHS + (2 * (_PIPELINE_COPIES - 1) if pipelined else 0)
-    each = 4 * (widths * facts.embedding_length + 16 * copies) + copies * masks(facts, settings)
-    return each * tokens(facts, settings)
+    With layers on the host nothing is laid out: what the host would need for all of it, the widest
+    that goes over the border, and what recurrent layers send to and fro.
+    """
+    away, back = crossing(facts, settings)
+    if partial:
+        width = 4 * facts.embedding_length * tokens(facts, settings)
+        later = device_buffer(facts, settings, Part(device=True, first=False))
+        return max(compute_buffer(facts, settings), later) + width + 2 * (away + back), 0
+    whole = device_buffer(facts, settings, Part(device=True))
+    if not several:
+        return whole, 0
+    copies = _PIPELINE_COPIES
+    each = max(
+        device_buffer(facts, settings, Part(True, first, ends, output=False, copies=copies))
+        for first in (True, False)
+        for ends in ((True, False) if settings.embedding else (False,))
+    )
+    each += copies * (away + back)
+    last = device_buffer(facts, settings, Part(True, first=False, copies=copies)) + copies * away
+    return each, max(last, whole, each) - each
 
 
 def _own_compute(facts: ModelFacts, settings: Settings) -> int:

@@ -13,7 +13,7 @@ from aimindserve.core.facts import ModelFacts
 from aimindserve.formats.llama_cpp import operations as ops
 from aimindserve.formats.llama_cpp.allocator import Graph, Tensor
 from aimindserve.formats.llama_cpp.attention import attention, projections, whole_attention
-from aimindserve.formats.llama_cpp.batch import DELTA_NETS, Batch, Layer
+from aimindserve.formats.llama_cpp.batch import DELTA_NETS, WHOLE, Batch, Layer, Part
 from aimindserve.formats.llama_cpp.recurrence import recurrence, scan
 from aimindserve.formats.llama_cpp.settings import (
     Settings,
@@ -39,10 +39,10 @@ _PATTERN_ROWS = 4
 """Rows of layers of one kind that are computed at either end of a model that alternates."""
 
 
-def compute_graph(facts: ModelFacts, settings: Settings) -> Graph:
+def compute_graph(facts: ModelFacts, settings: Settings, part: Part = WHOLE) -> Graph:
     """The graph of one full batch (`graph_reserve` in llama-context.cpp), without layers that
-    repeat others."""
-    return _graph(facts, settings, _shortened(_layers(facts)))
+    repeat others. A part may have any of the layers, so it counts as having one of each kind."""
+    return _graph(facts, settings, _shortened(_layers(facts)), part)
 
 
 def tensor_count(facts: ModelFacts, settings: Settings) -> int:
@@ -54,27 +54,43 @@ def tensor_count(facts: ModelFacts, settings: Settings) -> int:
     return few[0] + (few[1] - few[0]) * (len(layers) - 1)
 
 
-def _graph(facts: ModelFacts, settings: Settings, layers: Sequence[Layer]) -> Graph:
-    batch = Batch(facts, settings)
-    current = ops.tokens_in(batch.graph, batch.width, batch.count)
+def _graph(
+    facts: ModelFacts, settings: Settings, layers: Sequence[Layer], part: Part = WHOLE
+) -> Graph:
+    batch = Batch(facts, settings, part)
+    current = _given(batch)
     if is_encoder(facts):
         _encode(batch, current, layers)
         return batch.graph
-    if batch.architecture == "gemma3":
+    if batch.architecture == "gemma3" and part.first:
         current = ops.like(current, ops.entry(1, batch.count))
         batch.graph.expand(current)
     for at, layer in enumerate(layers):
         last = at == len(layers) - 1 and batch.architecture not in _ROUTED_AFTER
-        current = _layer(batch, current, layer, last=last)
-    _end(batch, current)
+        current = _layer(batch, current, layer, last=last and part.ends)
+    if part.output:
+        _end(batch, current)
+    elif part.ends and batch.architecture == "gpt-oss":
+        batch.graph.expand(_chosen_last(batch, current))
+    else:
+        batch.graph.expand(current)
     return batch.graph
+
+
+def _given(batch: Batch) -> Tensor:
+    if not batch.part.device:
+        return ops.tokens_in(batch.graph, batch.width, batch.count)
+    if not batch.part.first:
+        return batch.before
+    if batch.architecture == "bert":  # learned positions are looked up there, no mixture is made
+        return ops.entry(batch.width, batch.count)
+    return ops.tokens_given(batch.graph, batch.width, batch.count)
 
 
 def _end(batch: Batch, current: Tensor) -> None:
     """The last norm, scores of the vocabulary, and vectors of texts."""
     if batch.architecture == "gpt-oss":
-        current.kept = True  # for layers that predict further tokens
-        current = ops.rows(current, batch.chosen)
+        current = _chosen_last(batch, current)
     current = ops.scaled_norm(current, plain=batch.architecture == "phi2")
     if batch.architecture in DELTA_NETS:
         current.kept = True
@@ -84,6 +100,11 @@ def _end(batch: Batch, current: Tensor) -> None:
     scores.kept = True
     batch.graph.expand(scores)
     _pool(batch, current)
+
+
+def _chosen_last(batch: Batch, current: Tensor) -> Tensor:
+    current.kept = True  # for layers that predict further tokens
+    return ops.rows(current, batch.chosen)
 
 
 def _pool(batch: Batch, current: Tensor) -> None:
@@ -105,7 +126,7 @@ def _layer(batch: Batch, before: Tensor, layer: Layer, *, last: bool) -> Tensor:
     special = _SPECIAL.get(batch.architecture)
     if special is not None:
         return special(batch, before, layer, last=last)
-    current = ops.scaled_norm(before)
+    current = _normed(batch, before)
     if batch.architecture in DELTA_NETS:
         batch.graph.expand(current)
     mix = recurrence if layer.recurrent else attention
@@ -124,9 +145,16 @@ def _layer(batch: Batch, before: Tensor, layer: Layer, *, last: bool) -> Tensor:
     return ops.like(held, current) if backwards else ops.like(current, held)
 
 
+def _normed(batch: Batch, before: Tensor, *, plain: bool = False) -> Tensor:
+    """The first norm of a layer."""
+    if before is batch.before:
+        return ops.like(batch.before_normed)
+    return ops.scaled_norm(before, plain=plain)
+
+
 def _beside_each_other(batch: Batch, before: Tensor, layer: Layer, *, last: bool) -> Tensor:
     """Phi-2: attention and feed-forward layer read the same."""
-    normed = ops.scaled_norm(before, plain=True)
+    normed = _normed(batch, before, plain=True)
     attended = attention(batch, normed, layer)
     if last:
         attended = ops.rows(attended, batch.chosen)
@@ -137,8 +165,8 @@ def _beside_each_other(batch: Batch, before: Tensor, layer: Layer, *, last: bool
 
 def _both_ways(batch: Batch, before: Tensor, layer: Layer, *, last: bool) -> Tensor:
     """Falcon-H1: attends and scans in the same layer."""
-    attended = attention(batch, ops.scaled_norm(before), layer)
-    scanned = scan(batch, ops.scaled_norm(before))
+    attended = attention(batch, _normed(batch, before), layer)
+    scanned = scan(batch, _normed(batch, before))
     before = ops.like(ops.like(attended, scanned), before)
     if last:
         before = ops.rows(before, batch.chosen)
@@ -147,7 +175,7 @@ def _both_ways(batch: Batch, before: Tensor, layer: Layer, *, last: bool) -> Ten
 
 def _scan_alone(batch: Batch, before: Tensor, layer: Layer, *, last: bool) -> Tensor:
     """Mamba: no feed-forward layer."""
-    current = recurrence(batch, ops.scaled_norm(before), layer)
+    current = recurrence(batch, _normed(batch, before), layer)
     if last:
         current, before = ops.rows(current, batch.chosen), ops.rows(before, batch.chosen)
     return ops.like(current, before)
@@ -185,24 +213,34 @@ def _encode(batch: Batch, current: Tensor, layers: Sequence[Layer]) -> None:
     """Models that only turn texts into vectors (`src/models/bert.cpp`)."""
     facts = batch.facts
     learned = facts.architecture == "bert"
-    current = ops.like(current)
-    if learned:
-        current = ops.like(ops.result(batch.width, batch.count, 1, 1, batch.positions), current)
-    current = ops.scaled_norm(current, plain=True)
+    if batch.part.first:
+        current = _embedded(batch, current, learned=learned)
     for at, layer in enumerate(layers):
         before = current
         query, key, value = projections(batch, current, layer.kv_heads)
         if not learned:
             query, key = ops.like(query, batch.positions), ops.like(key, batch.positions)
         current = ops.product(batch.width, whole_attention(batch, query, key, value))
-        if at == len(layers) - 1:
+        if at == len(layers) - 1 and batch.part.ends:
             current, before = ops.rows(current, batch.chosen), ops.rows(before, batch.chosen)
         held = ops.scaled_norm(ops.like(current, before), plain=True)
         current = _feed_forward(batch, held, layer)
         current = ops.scaled_norm(ops.like(current, held), plain=True)
-    current.kept = True
     batch.graph.expand(current)
-    _pool(batch, current)
+    if batch.part.output:
+        current.kept = True
+        _pool(batch, current)
+
+
+def _embedded(batch: Batch, current: Tensor, *, learned: bool) -> Tensor:
+    """With types, where they are learned with positions, and the norm."""
+    given = batch.part.device
+    current = ops.like(current, *([ops.entry(batch.width)] if given else []))
+    if learned:
+        size = batch.width, batch.count
+        places = ops.entry(*size) if given else ops.result(*size, 1, 1, batch.positions)
+        current = ops.like(places, current)
+    return ops.scaled_norm(current, plain=True)
 
 
 def _experts(facts: ModelFacts) -> ops.Experts:
@@ -227,14 +265,14 @@ def _layers(facts: ModelFacts) -> list[Layer]:
 
 
 def _chooses(facts: ModelFacts, at: int) -> bool:
-    """Whether a layer chooses experts: not the first where there are dense ones as well, every
+    """Whether a layer chooses experts: not the first ones where there are dense ones as well, every
     second of Jamba's."""
     if not facts.expert_count:
         return False
     if facts.architecture == "jamba":
         return at % 2 == 1
     dense = facts.expert_feed_forward_length and facts.feed_forward_length
-    return at > 0 or not dense
+    return at >= max(facts.leading_dense_layer_count, 1) or not dense
 
 
 def _shortened(layers: Sequence[Layer]) -> list[Layer]:

@@ -135,8 +135,22 @@ def tokens_in(graph: Graph, width: int, count: int) -> Tensor:
         graph.expand(one)
     held = copied(mixed)
     embedded_too = result(width, count, 1, 1, mixed_names)
-    graph.expand(Tensor(held.lengths, held.strides, (embedded_too, slots, held), root=held))
+    graph.expand(_into(held, embedded_too, slots))
     return embedded
+
+
+def tokens_given(graph: Graph, width: int, count: int) -> Tensor:
+    """The same on a device: the embeddings lie on the host, and what it looked up there is given;
+    the mixture is made here."""
+    slots, mixed = entry(count, element=8), entry(width, count)
+    held = copied(mixed)
+    graph.expand(_into(held, entry(width, count), slots))
+    return entry(width, count)
+
+
+def _into(held: Tensor, *operands: Tensor) -> Tensor:
+    """Rows that are written over what `held` has."""
+    return Tensor(held.lengths, held.strides, (*operands, held), root=held)
 
 
 def feed_forward(

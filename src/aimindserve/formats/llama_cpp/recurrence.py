@@ -8,6 +8,7 @@ from aimindserve.core.facts import ModelFacts
 from aimindserve.formats.llama_cpp import operations as ops
 from aimindserve.formats.llama_cpp.allocator import Tensor
 from aimindserve.formats.llama_cpp.batch import DELTA_NETS, Batch, Layer
+from aimindserve.formats.llama_cpp.settings import Settings, tokens
 
 
 def recurrence(batch: Batch, operand: Tensor, _: Layer) -> Tensor:
@@ -22,6 +23,20 @@ def recurrence(batch: Batch, operand: Tensor, _: Layer) -> Tensor:
 def scan(batch: Batch, operand: Tensor) -> Tensor:
     """A state-space layer beside one that attends."""
     return (_second_scan if _divides(batch.facts) else _unlike)(batch, operand)
+
+
+def crossing(facts: ModelFacts, settings: Settings) -> tuple[int, int]:
+    """Bytes that a recurrent layer sends to the device of the next one, and gets back: states of
+    the next layer are looked up in the midst of it, and what has no weights follows them there.
+    Not where states are looked up first (`_delta_net`), nor where each layer attends as well."""
+    both = DELTA_NETS | {"falcon-h1"}
+    if not facts.recurrent_layer_count or facts.architecture in both:
+        return 0, 0
+    inner, groups = facts.recurrent_inner_length, facts.recurrent_group_count
+    row = 2 * inner + 2 * groups * facts.recurrent_state_length
+    row += facts.recurrent_rank if groups else 0
+    count = 4 * tokens(facts, settings)
+    return row * count, inner * count
 
 
 def _divides(facts: ModelFacts) -> bool:
@@ -46,8 +61,7 @@ def _stored(batch: Batch, width: int) -> Tensor:
 def _scanned(batch: Batch, inner: int, state: int, *operands: Tensor) -> Tensor:
     """The scan itself, which reads its states in the cache; those of other sequences are
     copied."""
-    main = ops.viewed(batch.states, (batch.slots, 1, 1, 1), batch.states.strides)
-    tail = ops.viewed(batch.states, (batch.slots - 1, 1, 1, 1), batch.states.strides)
+    main, tail = batch.states_apart()
     gathered = ops.result(state * inner, batch.slots - 1, 1, 1, tail)
     size = inner * batch.count + state * inner * batch.slots
     scanned = ops.result(size, 1, 1, 1, *operands, main)

@@ -56,6 +56,8 @@ class Model:
         self._every = every
         self.count = len(layers.device)
         """Of the layers, with the output."""
+        self.most = layers.most or self.count
+        """Of them that may be on devices."""
         self._ends = (0, *accumulate(parts.total for parts in layers.device))
         self._host = (0, *accumulate(parts.total for parts in layers.host))
         self.overhead = layers.overhead.total
@@ -100,7 +102,7 @@ class Model:
         times = max(self.total(len(sizes)) // max(sum(rooms), 1), 1)
         while True:
             runs = self.cut([room * times for room in rooms])
-            if runs.held == self.count:
+            if runs.held == self.most:
                 return self.even([room * times for room in rooms], runs)
             times *= 2
 
@@ -141,10 +143,10 @@ class Model:
         ends = self._ends
         starts: list[int] = []
         stops: list[int] = []
-        stop, extra = end, self.overhead_last
+        stop, extra, floor = end, self.overhead_last, self.count - self.most
         for before in reversed(range(len(rooms))):
             left = rooms[before] - self.overhead - extra
-            start = bisect_left(ends, ends[stop] - left, 0, stop) if left >= 0 else stop
+            start = bisect_left(ends, ends[stop] - left, floor, stop) if left >= 0 else stop
             if self._every:
                 start = min(max(start, before), stop)
             starts.append(start)
@@ -219,7 +221,7 @@ class Cut:
         places = self._places(worker, pool, self._reach(pool)[0])
         rooms = [pool.free[place] for place in places]
         runs = self.model.cut(rooms)
-        if runs.held == self.model.count:
+        if runs.held == self.model.most:
             runs = self.model.even(rooms, runs)
         return Packed((self._rank(worker, [pool.devices[place] for place in places], runs),))
 
@@ -272,7 +274,7 @@ class Cut:
     def _search(self, pool: Pool) -> tuple[int, int]:
         model, each = self.model, self._ask.devices_each if self._ask.device_ids else None
         if each is None and pool.most[0] >= model.one_device and not self._ask.device_ids:
-            return 1, model.count
+            return 1, model.most
         limit = min(len(pool.devices), self._most)
         first = 1
         if self._ask.device_ids:  # chosen by hand: exactly these
@@ -285,7 +287,7 @@ class Cut:
             held = self._runs(pool, devices).held
             if held > best[1]:
                 best = (devices, held)
-            if held == model.count:
+            if held == model.most:
                 break
         return best
 

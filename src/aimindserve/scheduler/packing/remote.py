@@ -109,7 +109,7 @@ class Remote:
             runs = model.cut(rooms)
             if runs.held < self._least:
                 continue
-            if runs.held == model.count:
+            if runs.held == model.most:
                 runs = model.even(rooms, runs)
             ranks = self._ranks(main, spots, runs)
             homes = {spot.worker.name: spot.worker for spot in (*spots, *own)}
