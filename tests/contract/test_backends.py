@@ -22,6 +22,7 @@ from aimindserve.core.launch import Assignment, Installation, LaunchContext, Lau
 from aimindserve.core.placement import Claim, Placement, Rank
 from aimindserve.core.reason import CATALOGUE
 from aimindserve.formats.gguf import read_facts
+from aimindserve.worker.pace import counted
 from unit.formats import gguf_files
 from unit.formats.llama_facts import LLAMA_31_8B
 
@@ -265,6 +266,77 @@ def test_its_engine_answers_streams_guards_its_key_and_stops(name, model, tmp_pa
         engine.process.send_signal(signal.SIGTERM)
         assert engine.process.wait(5) == 0
         assert KEY not in engine.log.read_text(errors="replace")
+
+
+def counts(engine, name, model, run_dir):
+    """What its engine has counted, as a worker reads it."""
+    counters = backends()[name].probe(context(name, model, run_dir)).counters
+    assert engine.call(counters.path, key="wrong")[0] == 401, "only its own key opens the page"
+    status, page = engine.call(counters.path)
+    assert status == 200
+    found = counted(page, counters)
+    assert found is not None, page
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_it_counts_what_it_generates_is_well_said(name, model, tmp_path):
+    counters = backends()[name].probe(context(name, model, tmp_path)).counters
+    if counters is None:
+        assert name == "vox-box", "what it makes are not tokens"
+        return
+    assert counters.path.startswith("/")
+    page = "".join(
+        f'{sample}{{model="a"}} {number}\n'
+        for number, sample in enumerate((counters.tokens, counters.seconds, counters.answers), 1)
+        if sample
+    )
+    found = counted(page.encode(), counters)
+    assert (found.tokens, found.seconds) == (1.0, 2.0)
+    assert found.answers == (3.0 if counters.answers else None)
+    assert counters.first_too or not counters.answers
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_its_engine_counts_what_it_generates(name, model, tmp_path):
+    with Engine(name, model, tmp_path) as engine:
+        engine.wait_ready()
+        assert counts(engine, name, model, tmp_path).tokens == 0
+        lengths = []
+        for limit in (1, 3, 8):
+            status, body = engine.call("/v1/chat/completions", {**CHAT, "max_tokens": limit})
+            assert status == 200
+            lengths.append(json.loads(body)["usage"]["completion_tokens"])
+        assert engine.call("/v1/chat/completions", {**CHAT, "stream": True})[0] == 200
+        found = counts(engine, name, model, tmp_path)
+        assert found.tokens == sum(lengths) + 4
+        assert found.seconds > 0
+        assert found.answers in {None, 4.0}
+
+
+def test_llama_cpp_counts_as_it_tells_each_request(model, tmp_path):
+    """Tokens but the first, over the seconds after it: its own rate is made of the same."""
+    with Engine("llama.cpp", model, tmp_path) as engine:
+        engine.wait_ready()
+        told = []
+        for limit in (1, 2, 40):
+            body = engine.call("/v1/chat/completions", {**CHAT, "max_tokens": limit})[1]
+            told.append(json.loads(body)["timings"])
+        found = counts(engine, "llama.cpp", model, tmp_path)
+    assert found.tokens == sum(each["predicted_n"] for each in told)
+    assert found.seconds == pytest.approx(sum(e["predicted_ms"] for e in told) / 1000, rel=1e-3)
+    last = told[-1]
+    rate = (last["predicted_n"] - 1) / last["predicted_ms"] * 1000
+    assert last["predicted_per_second"] == pytest.approx(rate, rel=1e-3)
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_an_engine_that_embeds_generates_nothing(name, model, tmp_path):
+    with Engine(name, model, tmp_path, categories=(Category.EMBEDDING,)) as engine:
+        engine.wait_ready()
+        assert engine.call("/v1/embeddings", {"model": "tiny", "input": ["a", "b c"]})[0] == 200
+        found = counts(engine, name, model, tmp_path)
+        assert (found.tokens, found.seconds) == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -33,6 +33,8 @@ class Engine:
         self.fields: dict[str, Any] = config["fields"]
         self.ready = False
         self.requests = 0
+        self.generated_tokens = self.answers = 0
+        self.generation_s = 0.0
         self._lock = threading.Lock()
 
     def count(self) -> int:
@@ -55,6 +57,34 @@ class Engine:
                 time.sleep(pause_s)  # noqa: TID251 - a program of its own without a Clock
             yield words[index % len(words)] + " "
 
+    def counting(self, words: Iterator[str]) -> Iterator[str]:
+        """`words` of one answer, counted when it ends, however that comes."""
+        count, first, last = 0, 0.0, 0.0
+        try:
+            for word in words:
+                last = time.monotonic()
+                first = first or last
+                count += 1
+                yield word
+        finally:
+            with self._lock:
+                self.answers += bool(count)
+                self.generated_tokens += count
+                self.generation_s += last - first
+
+    def counted(self) -> tuple[float, float, float]:
+        """Tokens generated, seconds from each answer's first to its last, answers."""
+        with self._lock:
+            return self.generated_tokens, self.generation_s, self.answers
+
+    def counters(self) -> str:
+        """What it has counted, in Prometheus' text format."""
+        names = ("generated_tokens", "generation_seconds", "answers")
+        return "".join(
+            f"# TYPE fake:{name}_total counter\nfake:{name}_total {count}\n"
+            for name, count in zip(names, self.counted(), strict=True)
+        )
+
     def die(self, why: str) -> None:
         """End at once, as a crash would."""
         _say(f"engine failed: {why}")
@@ -69,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
     engine: Engine
 
     def do_GET(self) -> None:
-        """Health, models."""
+        """Health, models, counters."""
         if self.path in ("/health", "/v1/health"):
             self._health()
         elif not self._authorized():
@@ -77,6 +107,8 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/v1/models":
             model = {"id": self.engine.alias, "object": "model", "owned_by": "fake"}
             self._json(200, {"object": "list", "data": [model]})
+        elif self.path == "/metrics":
+            self._answer(200, self.engine.counters().encode(), "text/plain; version=0.0.4")
         else:
             self._error(404, f"no such path: {self.path}")
 
@@ -151,7 +183,8 @@ class Handler(BaseHTTPRequestHandler):
         words = self.engine.answer(prompt)
         limit = body.get("max_tokens") or body.get("max_completion_tokens")
         if isinstance(limit, int):
-            words = (word for word, _ in zip(words, range(limit), strict=False))
+            words = (word for _, word in zip(range(limit), words, strict=False))
+        words = self.engine.counting(words)
         if body.get("stream"):
             self._stream(words, prompt, chat=chat, usage=_wants_usage(body))
             return
@@ -207,9 +240,11 @@ class Handler(BaseHTTPRequestHandler):
         self._json(status, {"error": error})
 
     def _json(self, status: int, document: dict[str, Any]) -> None:
-        data = json.dumps(document).encode()
+        self._answer(status, json.dumps(document).encode(), "application/json")
+
+    def _answer(self, status: int, data: bytes, kind: str) -> None:
         self.send_response(status)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", kind)
         self.send_header("content-length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)

@@ -17,7 +17,7 @@ from aimindserve.backends.base import Lesser
 from aimindserve.core.device import NO_MEMORY, MemoryParts, Need
 from aimindserve.core.errors import UnsupportedError
 from aimindserve.core.facts import Category, ModelFacts, Options
-from aimindserve.core.launch import LaunchContext, LaunchSpec, Probe
+from aimindserve.core.launch import Counters, LaunchContext, LaunchSpec, Probe
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Layers, Shape
 from aimindserve.formats.llama_cpp.memory import need
@@ -26,6 +26,12 @@ from aimindserve.kit.units import MIB, parse_bytes
 
 ENGINE = Path(__file__).with_name("_fake_engine.py")
 CONFIG_NAME = "engine.json"
+COUNTERS = Counters(
+    tokens="fake:generated_tokens_total",
+    seconds="fake:generation_seconds_total",
+    first_too=True,
+    answers="fake:answers_total",
+)
 PROCESS_BYTES = 32 * MIB
 ENV_PREFIX = "FAKE_"
 """`FAKE_TOKENS=5` in a deployment's environment is the same as `--tokens=5`."""
@@ -127,7 +133,7 @@ class Fake:
 
     def probe(self, context: LaunchContext) -> Probe:  # noqa: ARG002 - the same for all models
         """503 while it pretends to load."""
-        return Probe(path="/health", interval_s=1.0, startup_interval_s=0.1)
+        return Probe(path="/health", interval_s=1.0, startup_interval_s=0.1, counters=COUNTERS)
 
 
 def _words(options: Options) -> tuple[str, ...]:

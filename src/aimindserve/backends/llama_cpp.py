@@ -20,7 +20,7 @@ from aimindserve.backends._llama_cpp_shapes import device_shape, host_shape, way
 from aimindserve.backends.base import Lesser
 from aimindserve.core.errors import UnsupportedError
 from aimindserve.core.facts import Category, CompanionKind, ModelFacts, Options
-from aimindserve.core.launch import LaunchContext, LaunchSpec, Probe
+from aimindserve.core.launch import Counters, LaunchContext, LaunchSpec, Probe
 from aimindserve.core.placement import Claim
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import ESTIMATED, ROUGH, Shape
@@ -43,6 +43,13 @@ _SERVED = (Category.LLM, *_TEXTS)
 _NOT_POOLED = ("", "none")
 _ENV_PREFIXES = ("GGML_", "LLAMA_")
 STOP_GRACE_S = 10.0
+COUNTERS = Counters(
+    tokens="llamacpp:tokens_predicted_total",
+    seconds="llamacpp:tokens_predicted_seconds_total",
+    first_too=True,
+)
+"""llama.cpp's tools/server/server-task.cpp (`to_metrics`); that the first token of an answer is in
+the one and not in the other: server-common.h (`n_gen_steps`). It has no counter of answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +165,9 @@ class LlamaCpp:
         )
 
     def probe(self, context: LaunchContext) -> Probe:  # noqa: ARG002 - the same for all models
-        """llama.cpp answers 503 on /health while it loads."""
-        return Probe(path="/health")
+        """llama.cpp answers 503 on /health while it loads. What it counts is added up when a
+        request ends; a model that embeds or ranks generates nothing."""
+        return Probe(path="/health", counters=COUNTERS)
 
     def _config(self, context: LaunchContext) -> dict[str, Any]:
         placement, options = context.assignment.placement, context.assignment.options

@@ -20,7 +20,7 @@ from aimindserve.backends.base import Lesser
 from aimindserve.core.device import Need
 from aimindserve.core.errors import UnsupportedError
 from aimindserve.core.facts import Category, ModelFacts, Options
-from aimindserve.core.launch import LaunchContext, LaunchSpec, Probe
+from aimindserve.core.launch import Counters, LaunchContext, LaunchSpec, Probe
 from aimindserve.core.placement import Claim
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import ROUGH, Requirement, Shape
@@ -35,6 +35,11 @@ from aimindserve.formats.mindie_memory import (
 
 ENGINE = Path(__file__).with_name("_mindie_engine.py")
 CONFIG_NAME = "config.json"
+COUNTERS = Counters(
+    tokens="time_per_output_token_seconds_count", seconds="time_per_output_token_seconds_sum"
+)
+"""As Huawei describes the page (MindIE Service, "服务管控指标查询接口(普罗格式)"): one observation
+for each token but an answer's first."""
 START_NAME = "start.json"
 OVERLAY = "model"
 """Directory of a run in which the model stands with changed files."""
@@ -171,8 +176,8 @@ class MindIE:
         )
 
     def probe(self, context: LaunchContext) -> Probe:  # noqa: ARG002 - the same for all models
-        """It lists its model once that is loaded."""
-        return Probe(path="/v1/models")
+        """It lists its model once that is loaded. With `--no-metrics` it counts nothing."""
+        return Probe(path="/v1/models", counters=COUNTERS)
 
 
 def _cuts(model: ModelFacts, fields: Mapping[str, Any], counts: Iterable[int]) -> Iterator[_Cut]:

@@ -25,7 +25,7 @@ from aimindserve.backends._vllm_shapes import (
 from aimindserve.backends.base import Lesser
 from aimindserve.core.errors import UnsupportedError
 from aimindserve.core.facts import Category, ModelFacts, Options
-from aimindserve.core.launch import LaunchContext, LaunchSpec, Probe
+from aimindserve.core.launch import Counters, LaunchContext, LaunchSpec, Probe
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import Shape
 from aimindserve.formats.vllm_memory import GIB
@@ -33,6 +33,15 @@ from aimindserve.formats.vllm_memory import GIB
 CONFIG_NAME = "engine.yaml"
 """vLLM reads arguments from YAML, of which JSON is a part (`--config`)."""
 STOP_GRACE_S = 15.0
+COUNTERS = Counters(
+    tokens="vllm:request_generation_tokens_sum",
+    seconds="vllm:request_decode_time_seconds_sum",
+    first_too=True,
+    answers="vllm:request_generation_tokens_count",
+)
+"""vLLM 0.32's vllm/v1/metrics/loggers.py; that a request's decoding begins with its first token:
+stats.py (`update_from_finished_request`). All three are added to when a request ends, which
+`vllm:generation_tokens_total` is not."""
 CONTEXT_LEAST = 1024
 _REMOTE_CODE = ("--trust-remote-code", "--trust_remote_code")
 _ENV_NAMES = (
@@ -157,8 +166,9 @@ class Vllm:
         )
 
     def probe(self, context: LaunchContext) -> Probe:  # noqa: ARG002 - the same for all models
-        """vLLM listens once it is loaded; /health needs no key."""
-        return Probe(path="/health")
+        """vLLM listens once it is loaded; /health needs no key. With `--disable-log-stats` it
+        counts nothing."""
+        return Probe(path="/health", counters=COUNTERS)
 
 
 def _processor_env(fields: dict[str, Any]) -> list[tuple[str, str]]:

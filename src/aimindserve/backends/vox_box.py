@@ -122,7 +122,8 @@ class VoxBox:
         )
 
     def probe(self, context: LaunchContext) -> Probe:  # noqa: ARG002 - the same for all models
-        """It listens once the model is loaded."""
+        """It listens once the model is loaded. It counts nothing, and what it makes are not tokens:
+        how fast it is is not known."""
         return Probe(path="/health")
 
 

@@ -198,6 +198,7 @@ COLUMNS: Mapping[str, Sequence[Column]] = {
         Column("MEASURED", "status.measured_bytes", size),
         Column("ERROR", "status.error", error),
         Column("SAMPLES", "status.sample_count", text),
+        Column("TOKENS/S", "status.tokens_s", text),
         PHASE,
         AGE,
         Column("NAME", "metadata.name", text, wide=True),

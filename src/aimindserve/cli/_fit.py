@@ -109,6 +109,11 @@ def _place(here: Invocation, place: Mapping[str, Any]) -> list[str]:
         key = f"fit_ready_{expect.get('source')}"
         if key in TEXTS:
             lines.append("  " + here.text(key, time=time, count=expect.get("starts")))
+    if expect.get("tokens_s") is not None:
+        key = f"fit_speed_{expect.get('tokens_source')}"
+        if key in TEXTS:
+            speed = f"{float(expect['tokens_s']):g}"
+            lines.append("  " + here.text(key, speed=speed, count=expect.get("tokens")))
     return lines
 
 

@@ -191,12 +191,22 @@ def _instance_section(here: Invocation, instance: AnyObject) -> Section:
             key = "process_adopted" if observed.get("adopted") else "process_port"
             where = here.text(key, pid=observed["pid"], port=observed.get("port"))
             section.rows.append(("Process", where))
+        section.rows += _speed(here, observed)
         if observed.get("ended"):
             section.rows.append(("Run before", reason_text(observed["ended"], here.language)[0]))
     section.lines = reason_lines(
         here, at(document, "status.reason") or at(document, "status.refusal")
     )
     return section
+
+
+def _speed(here: Invocation, observed: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What one request gets, as the engine has counted it in this run."""
+    tokens, seconds = observed.get("generated_tokens"), observed.get("generated_s")
+    if not tokens or not seconds:
+        return []
+    speed = f"{float(tokens) / float(seconds):.1f}"
+    return [("Speed", here.text("speed", speed=speed, count=tokens))]
 
 
 def _ranks(here: Invocation, placement: Mapping[str, Any]) -> list[tuple[str, str]]:

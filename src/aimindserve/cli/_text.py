@@ -128,6 +128,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     ),
     "of_all": ("{some} of {all}", "{all} 个中的 {some} 个"),
     "free_of": ("{free} free of {total}", "空闲 {free}，共 {total}"),
+    "speed": (
+        "{speed} tokens/s for one request ({count} tokens of this run)",
+        "单个请求 {speed} tokens/s（本次运行共 {count} 个 token）",
+    ),
     "run_restarts": ("{run} ({count} restarts)", "{run}（重启 {count} 次）"),
     "process_port": ("{pid}, port {port}", "{pid}，端口 {port}"),
     "process_adopted": ("{pid}, port {port}, adopted", "{pid}，端口 {port}，已接管"),
@@ -245,6 +249,14 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "fit_ready_similar": (
         "Ready in about {time} (starts of it seen, in other ways: {count})",
         "预计 {time} 后就绪（该模型其他方式的启动记录：{count} 次）",
+    ),
+    "fit_speed_same": (
+        "About {speed} tokens/s for one request (tokens counted in just this way: {count})",
+        "单个请求约 {speed} tokens/s（同样方式的统计：{count} 个 token）",
+    ),
+    "fit_speed_similar": (
+        "About {speed} tokens/s for one request (tokens of it counted, in other ways: {count})",
+        "单个请求约 {speed} tokens/s（该模型其他方式的统计：{count} 个 token）",
     ),
     "fit_waiting": ("What waits already", "已在等待的实例"),
     "fit_displaced": ("What would have to move", "需要迁移的实例"),

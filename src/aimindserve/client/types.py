@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aimindserve.core.device import Inventory, Reserved, Usage
-from aimindserve.core.measurement import Footprint, Sample, Shortage, Start
+from aimindserve.core.measurement import Footprint, Sample, Shortage, Speed, Start
 from aimindserve.core.placement import Placement
 
 
@@ -134,6 +134,8 @@ class InstanceObservation:
     rss_bytes: int = 0
     ended: Reason | None = None
     ooms: int = 0
+    generated_tokens: int | None = 0
+    generated_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,11 +263,13 @@ class EstimateStatus:
     rejection: str = ""
     shortage: Shortage | None = None
     starts: tuple[Start, ...] = ()
+    speeds: tuple[Speed, ...] = ()
     phase: str = ""
     predicted_bytes: int | None = None
     measured_bytes: int | None = None
     error: float | None = None
     sample_count: int = 0
+    tokens_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

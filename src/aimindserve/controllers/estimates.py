@@ -1,4 +1,5 @@
-"""Writes down what engines really take, beside what was predicted, and how long they take to start.
+"""Writes down what engines really take, beside what was predicted, how long they take to start, and
+how fast they generate.
 
     ready engine ─report─▶ good sample? ─▶ estimate of its model, backend, parameters and device
                               └ others' memory cannot be told from its own: no        ▲
@@ -12,13 +13,13 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from aimindserve.backends._all import find, refuse, shapes_for
 from aimindserve.controllers.asks import options_of
 from aimindserve.controllers.base import Done, Later, Wake
 from aimindserve.controllers.failures import pause_s, places_short
 from aimindserve.controllers.learned import Key, key_of, processor_kind
+from aimindserve.controllers.news import News
 from aimindserve.controllers.snapshot import GRAIN_BYTES, Snapshots
 from aimindserve.controllers.views import (
     Estimate,
@@ -34,7 +35,14 @@ from aimindserve.controllers.views import (
 from aimindserve.core.device import EngineUsage
 from aimindserve.core.errors import ConflictError, ExistsError, NotFoundError
 from aimindserve.core.ids import DeviceId
-from aimindserve.core.measurement import Footprint, Sample, Shortage, Start
+from aimindserve.core.measurement import (
+    SPEED_TOKENS_MIN,
+    Footprint,
+    Sample,
+    Shortage,
+    Speed,
+    Start,
+)
 from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import InstanceObservation
@@ -43,14 +51,13 @@ from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.resources.estimate import EstimateSpec, EstimateStatus
 from aimindserve.resources.instance import is_ready
-from aimindserve.scheduler.estimates import keep, predicted, run_out
+from aimindserve.scheduler.estimates import predicted, run_out
 from aimindserve.store.base import Draft, Store
 from aimindserve.store.leases import Leases
 
 log = get_logger("controllers.estimates")
 
 ESTIMATES_MAX = 2000
-STARTS_KEPT = 8
 WORKED_REQUESTS = 10
 """After so many an engine has allocated what it allocates late."""
 SETTLED_S = 30.0
@@ -122,11 +129,13 @@ class EstimatesController:
         if engines is None:
             return Later(UNSEEN_LOOK_S)
         sample = self._sample(seen, engines)
-        await self._write(seen, sample, self._started.pop(key, None))
+        speed = self._speed(instance, seen)
+        await self._write(seen, News(sample, self._started.pop(key, None), speed))
         if sample is None:
             await self._spoil(seen, "foreign")
-            return Later(WORKED_LOOK_S)
-        return Later(WORKED_LOOK_S if sample.worked else YOUNG_LOOK_S)
+        young = sample is not None and not sample.worked
+        unsure = speed is None or 0 < speed.tokens < SPEED_TOKENS_MIN
+        return Later(YOUNG_LOOK_S if young or unsure else WORKED_LOOK_S)
 
     def _unsettled_s(self, name: str, seen: _Seen) -> float:
         """How long until a run that is ready has been so long enough."""
@@ -233,6 +242,22 @@ class EstimatesController:
             claimed=_predicted(seen),
         )
 
+    def _speed(self, instance: Instance, seen: _Seen) -> Speed | None:
+        """What it has generated so far, perhaps nothing; None when its worker has still to ask."""
+        worker = seen.placement.worker
+        report = self._leases.report(worker)
+        told = None if report is None else dict(report.instances).get(instance.name)
+        mine = told is not None and (told.placement_id, told.run) == (
+            seen.placement.id,
+            seen.observed.run,
+        )
+        if told is None or not mine:
+            return Speed(seen.run, worker, 0.0, 0, 0.0)
+        if told.generated_tokens is None:
+            return None
+        now = round(self._clock.now(), 3)
+        return Speed(seen.run, worker, now, told.generated_tokens, told.generated_s)
+
     def _held(self, worker: str, device: DeviceId, engine: EngineUsage, place: int) -> int | None:
         """Bytes on one device: as its driver tells, or, where it does not, what is inferred on a
         device on which nobody else is."""
@@ -246,17 +271,10 @@ class EstimatesController:
         only = account.bookings[0]
         return only.used if only.used and only.sure else None
 
-    async def _write(self, seen: _Seen, sample: Sample | None, start: Start | None) -> None:
+    async def _write(self, seen: _Seen, news: News) -> None:
         current = find_estimate(self._store, _name(seen.spec))
         before = EstimateStatus() if current is None else current.status
-        changes: dict[str, Any] = {}
-        if start is not None:
-            changes["starts"] = (*before.starts, start)[-STARTS_KEPT:]
-        if sample is not None:
-            samples = keep(before.samples, sample)
-            if samples != before.samples:
-                predicted = sample.claimed or before.predicted
-                changes |= {"samples": samples, "predicted": predicted}
+        changes = news.of(before)
         status = before.model_copy(update=changes)
         if changes and current is None:
             await self._create(seen.spec, status)
@@ -356,7 +374,8 @@ def _predicted(seen: _Seen) -> Footprint | None:
 
 def _age(estimate: Estimate) -> tuple[float, str]:
     status = estimate.status
-    newest = max((each.time for each in (*status.samples, *status.starts)), default=0.0)
+    known = (*status.samples, *status.starts, *status.speeds)
+    newest = max((each.time for each in known), default=0.0)
     return newest, estimate.name
 
 

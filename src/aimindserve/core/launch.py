@@ -46,6 +46,26 @@ class ProbeKind(str, Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Counters:
+    """Where an engine itself counts what it generates: a page in Prometheus' text format, on the
+    engine's port, asked for with the engine's own secret. Names are those of samples; several that
+    differ by their labels are added up. What is counted belongs to whole requests: seconds of
+    requests that are answered side by side count for each of them."""
+
+    tokens: str
+    """Tokens generated so far; never those of prompts."""
+    seconds: str
+    """Spent on them so far, from each answer's first token on: reading prompts is not in it."""
+    first_too: bool = False
+    """Each answer's first token, which comes out of reading the prompt and takes none of those
+    seconds, is among the tokens."""
+    answers: str = ""
+    """Answers so far, to know how many first tokens there are; empty where the engine does not
+    count them: then they are as many as the requests it was handed."""
+    path: str = "/metrics"
+
+
+@dataclass(frozen=True, slots=True)
 class Probe:
     """Ask `path` on the engine's port: 2xx means ready, 503 loading, anything else not yet."""
 
@@ -56,6 +76,8 @@ class Probe:
     startup_timeout_s: float = 1800.0
     """Without any sign of progress."""
     failure_threshold: int = 5
+    counters: Counters | None = None
+    """How to learn how fast it generates; None when it does not count."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What an engine really took, once: the samples that estimates are corrected by. Pure values."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 OUTLIER_MIN = 3
@@ -8,6 +8,9 @@ OUTLIER_MIN = 3
 OUTLIER_FACTOR = 1.5
 OUTLIER_BYTES = 256 * 1024**2
 """What is less than this above the others is not odd, whatever its share: it does no harm."""
+SPEED_TOKENS_MIN = 64
+"""Fewer tell more of the moment than of the engine."""
+SPEEDS_KEPT = 8
 CONFIRMED_SHARE = 0.1
 """Two samples this close to each other are no accident."""
 
@@ -77,6 +80,42 @@ class Start:
     """In seconds since the epoch."""
     seconds: float
     """From its placement till it answered, the model's files being there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """What one run of an engine has generated, as it counts itself."""
+
+    run: str
+    """As in `Sample`."""
+    worker: str
+    time: float
+    """Of the last change, in seconds since the epoch."""
+    tokens: int
+    """Generated tokens, but for the first of each answer, which belongs to the prompt."""
+    seconds: float
+    """Spent on them, those of requests that were answered side by side added up."""
+
+
+def tokens_s(speeds: Iterable[Speed]) -> float | None:
+    """What one request gets in a second, with as many beside it as there were; prompts are not in
+    it. All tokens divided by all seconds; None where too few were generated to tell."""
+    known = list(speeds)
+    tokens, seconds = sum(each.tokens for each in known), sum(each.seconds for each in known)
+    return tokens / seconds if tokens >= SPEED_TOKENS_MIN and seconds > 0 else None
+
+
+def keep_speed(speeds: Sequence[Speed], fresh: Speed) -> tuple[Speed, ...]:
+    """`speeds` of the last runs with `fresh`, which takes the place of an earlier one of its run.
+    The very same when there is no news in it: a run is news when it has generated enough to tell,
+    and again whenever that has doubled, so that a busy engine causes a write less and less often.
+    """
+    before = next((each for each in speeds if each.run == fresh.run), None)
+    least = SPEED_TOKENS_MIN if before is None else 2 * before.tokens
+    if fresh.tokens < least or fresh.seconds <= 0:
+        return tuple(speeds)
+    others = (each for each in speeds if each is not before)
+    return (*others, fresh)[-SPEEDS_KEPT:]
 
 
 def believed(values: Sequence[int], formula: int | None = None) -> tuple[int, ...]:

@@ -1,6 +1,6 @@
 """What a worker tells the server: observations of the world, never wishes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from aimindserve.core.device import Inventory, Reserved, Usage
@@ -25,6 +25,11 @@ class RunState(str, Enum):
     """It ended and is not started again."""
 
 
+MOVING = ("rss_bytes", "generated_tokens", "generated_s")
+"""Fields of an `InstanceObservation` that are news to nobody: no report is sent and nothing is
+written for them alone."""
+
+
 @dataclass(frozen=True, slots=True)
 class InstanceObservation:
     """What a worker last saw of one instance. Times in seconds since the epoch."""
@@ -46,6 +51,17 @@ class InstanceObservation:
     again. A restart that nobody can explain afterwards is the one people complain about."""
     ooms: int = 0
     """How often it ran out of memory in this place; forgotten when it has long been ready."""
+    generated_tokens: int | None = 0
+    """What its engine counts in this run: tokens that it generated, but for the first of each
+    answer, which belongs to the prompt. None while the engine was not asked for it yet; 0 as well
+    when it does not count."""
+    generated_s: float = 0.0
+    """Seconds that this took, those of requests answered side by side added up: divided by it, the
+    tokens are what one request gets in a second."""
+
+    def lasting(self) -> "InstanceObservation":
+        """Without the numbers that always move: what is news, and worth a write."""
+        return replace(self, **dict.fromkeys(MOVING, 0))
 
 
 class FileState(str, Enum):

@@ -6,7 +6,16 @@ Deleting one forgets what was measured.
 
 from typing import Any
 
-from aimindserve.core.measurement import Footprint, Sample, Shortage, Start, accepted, peak
+from aimindserve.core.measurement import (
+    Footprint,
+    Sample,
+    Shortage,
+    Speed,
+    Start,
+    accepted,
+    peak,
+    tokens_s,
+)
 from aimindserve.core.reason import Class
 from aimindserve.resources._kind import Access, AnyResource, Kind, Part
 
@@ -42,6 +51,8 @@ class EstimateStatus(Part):
     """Of late it ran out of memory."""
     starts: tuple[Start, ...] = ()
     """How long the last ones took to start, the oldest first."""
+    speeds: tuple[Speed, ...] = ()
+    """How much the last runs have generated and in which time."""
 
 
 def phase(status: EstimateStatus, now: float) -> tuple[str, Class]:
@@ -66,6 +77,7 @@ def _derive(resource: AnyResource, _lookup: Any, now: float) -> dict[str, Any]:
     error = None
     if predicted is not None and measured:
         error = round(predicted / measured - 1, 4)
+    speed = tokens_s(status.speeds)
     return {
         "phase": word,
         "class": visual.value,
@@ -73,6 +85,7 @@ def _derive(resource: AnyResource, _lookup: Any, now: float) -> dict[str, Any]:
         "measured_bytes": measured,
         "error": error,
         "sample_count": len(status.samples),
+        "tokens_s": None if speed is None else round(speed, 1),
     }
 
 
@@ -92,6 +105,7 @@ PLUGIN = Kind(
         ("MEASURED", "status.measured_bytes"),
         ("ERROR", "status.error"),
         ("SAMPLES", "status.sample_count"),
+        ("TOKENS/S", "status.tokens_s"),
         ("PHASE", "status.phase"),
         ("AGE", "metadata.created_at"),
     ),

@@ -32,6 +32,10 @@ class Script:
     stop_s: float = 0.1
     """How long it takes to end when asked to; longer than the grace time means it is killed."""
     rss_bytes: int = 0
+    tokens_s: float = 20.0
+    """What a request gets of it in a second."""
+    answer_tokens: int = 50
+    """The length of every answer."""
 
 
 STEADY = Script()
@@ -44,6 +48,7 @@ class _Life:
     script: Script
     born: float
     ended: Exited | None = None
+    answers: int = 0
 
 
 class FakeRuntime:
@@ -115,6 +120,22 @@ class FakeRuntime:
         if age_s < life.script.silent_s or (hang_s is not None and age_s >= hang_s):
             return "silent"
         return "loading" if age_s < life.script.load_s else "ready"
+
+    def visited(self, handle: Handle) -> None:
+        """It has answered one request more."""
+        life = self._lives.get(handle.token)
+        if life is not None:
+            life.answers += 1
+
+    def counted(self, handle: Handle) -> tuple[float, float, float] | None:
+        """What it counts: (tokens, seconds that they took after each answer's first, answers); None
+        when it does not answer."""
+        life = self._lives.get(handle.token)
+        if life is None or self.answer(handle) != "ready":
+            return None
+        length = life.script.answer_tokens
+        seconds = life.answers * (length - 1) / life.script.tokens_s
+        return life.answers * length, seconds, life.answers
 
     def loaded(self, handle: Handle) -> float:
         """0 to 1: how much of what it loads has been loaded."""

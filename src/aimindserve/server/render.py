@@ -13,6 +13,7 @@ from typing import Any, cast
 import msgspec
 
 from aimindserve.core import reason as reasons
+from aimindserve.core.report import MOVING
 from aimindserve.kit.clock import Clock
 from aimindserve.resources._all import kinds
 from aimindserve.resources._kind import AnyResource, Kind, document, gateway_document
@@ -85,8 +86,8 @@ class Renderer:
             usage = self._telemetry.usage(resource.name)
             return {} if usage is None else {"usage": usage}
         if resource.kind == "instance" and resource.status.placement is not None:
-            resident = self._telemetry.rss_bytes(resource.status.placement.worker, resource.name)
-            return {} if resident is None else {"rss_bytes": resident}
+            seen = self._telemetry.instance(resource.status.placement.worker, resource.name)
+            return {} if seen is None else {name: getattr(seen, name) for name in MOVING}
         return {}
 
 

@@ -142,9 +142,7 @@ def _with_observation(
     if seen is not None and seen.placement_id != placement.id:
         seen = None
     known = current.status.observed
-    if known == seen or (
-        known and seen and replace(known, rss_bytes=0) == replace(seen, rss_bytes=0)
-    ):
+    if known == seen or (known and seen and known.lasting() == seen.lasting()):
         return None
     status: InstanceStatus = current.status.model_copy(update={"observed": seen})
     return current.with_status(status)

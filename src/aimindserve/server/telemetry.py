@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from aimindserve.core.device import Usage
-from aimindserve.core.report import Report
+from aimindserve.core.report import InstanceObservation, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +16,9 @@ class Reading:
     """The newest numbers of one worker."""
 
     usage: Usage
-    rss_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Resident memory by instance."""
+    instances: Mapping[str, InstanceObservation] = field(
+        default_factory=dict[str, InstanceObservation]
+    )
 
 
 class Telemetry:
@@ -28,18 +29,17 @@ class Telemetry:
 
     def put(self, worker: str, report: Report) -> None:
         """Remember the numbers of `report`."""
-        resident = {name: seen.rss_bytes for name, seen in report.instances}
-        self._readings[worker] = Reading(report.worker.usage, resident)
+        self._readings[worker] = Reading(report.worker.usage, dict(report.instances))
 
     def usage(self, worker: str) -> Usage | None:
         """How busy `worker` is; None if it has not reported since this server started."""
         reading = self._readings.get(worker)
         return None if reading is None else reading.usage
 
-    def rss_bytes(self, worker: str, instance: str) -> int | None:
-        """Resident memory of `instance` on `worker`, if known."""
+    def instance(self, worker: str, instance: str) -> InstanceObservation | None:
+        """What `worker` said last of `instance`, if anything."""
         reading = self._readings.get(worker)
-        return None if reading is None else reading.rss_bytes.get(instance)
+        return None if reading is None else reading.instances.get(instance)
 
     def forget(self, worker: str) -> None:
         """`worker` was removed."""

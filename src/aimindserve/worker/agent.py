@@ -51,6 +51,7 @@ from aimindserve.worker.measured import engines
 from aimindserve.worker.membership import Membership
 from aimindserve.worker.metrics import Picture
 from aimindserve.worker.observed import FileSeen, Health, Moment, Observed, Process
+from aimindserve.worker.pacer import Pacer
 from aimindserve.worker.perform import DRAIN_POLL_S, DRAIN_S, Means, Performer
 from aimindserve.worker.recall import kept_courses, recall
 from aimindserve.worker.serving import Listeners, Serving
@@ -99,12 +100,13 @@ class Agent:
         self._tasks = TaskSupervisor(clock)
         self._alarm = Alarm(clock, self._tasks, "worker.step")
         self._desired: DesiredSet | None = None
-        self._traffic = Traffic()
+        self.traffic = Traffic()
         self.board = Board(config.service_port_range)
+        self._pacer = Pacer(self.board, self.traffic, edges.meter, clock)
         self.survey = Survey(
             edges.machine,
             clock,
-            lambda: engines(self._living(), self._traffic.handed),
+            lambda: engines(self._living(), self.traffic.handed),
         )
         self._ended: set[str] = set()
         """Tokens of engines that have just been stopped, as long as the board still shows them."""
@@ -133,7 +135,7 @@ class Agent:
                 assignments=self._assignments,
                 worker=lambda: self.name,
                 oom_kills=edges.machine.oom_kills,
-                busy=self._traffic.count,
+                busy=self.traffic.count,
                 clock=clock,
             )
         )
@@ -145,7 +147,7 @@ class Agent:
                 processes=lambda: self.board.processes,
                 going=self.board.going,
                 suspect=self.suspect,
-                traffic=self._traffic,
+                traffic=self.traffic,
                 shelf=edges.logs,
                 picture=self._picture,
             )
@@ -193,6 +195,7 @@ class Agent:
         keep(self._follow, name="worker.follow")
         keep(self._teller.run, name="worker.report")
         keep(lambda: self.survey.watch(self.name), name="worker.survey")
+        keep(self._pacer.watch, name="worker.pace")
         keep(self._tidy, name="worker.tidy")
         while True:
             pause_s = self._step()
@@ -247,7 +250,7 @@ class Agent:
     async def _measure_without(self, token: str) -> None:
         """Nobody hears that an engine is gone before memory was measured without it: its device's
         memory would be promised while a driver still clears it."""
-        self._traffic.forget(token)
+        self.traffic.forget(token)
         self._ended.add(token)
         try:
             await self.survey.refresh(self.name)
@@ -334,7 +337,7 @@ class Agent:
             return
         await self._clock.sleep(ROUTED_S)
         deadline = self._clock.monotonic() + DRAIN_S
-        while any(map(self._traffic.count, tokens)) and self._clock.monotonic() < deadline:
+        while any(map(self.traffic.count, tokens)) and self._clock.monotonic() < deadline:
             await self._clock.sleep(DRAIN_POLL_S)
 
     async def _stop_all(self) -> bool:
@@ -378,7 +381,7 @@ class Agent:
             inventory=self.survey.inventory,
             usage=self.survey.usage,
             processes=tuple(self.board.processes.values()),
-            traffic=self._traffic.count,
+            traffic=self.traffic.count,
             now_epoch=self._clock.now(),
         )
 

@@ -2,7 +2,7 @@
 by applying the event it ends with. No I/O; every transition itself is pure and lives in `life`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -12,7 +12,7 @@ from aimindserve.core.reason import Reason
 from aimindserve.runtimes.base import Handle, Running
 from aimindserve.worker import life
 from aimindserve.worker.decide import Action, Check, Look, Start, Stop
-from aimindserve.worker.observed import Course, FileSeen, Moment, Observed, Process
+from aimindserve.worker.observed import Course, FileSeen, Moment, Observed, Pace, Process
 
 FILES_KEPT = 1000
 
@@ -129,6 +129,12 @@ class Board:
         process = self._processes.get(token)
         if process is not None:
             self._processes[token] = replace(process, checked=None)
+
+    def paced(self, token: str, change: Callable[[Process], Pace]) -> None:
+        """A process has told what it counts; `change` makes its pace of it."""
+        process = self._processes.get(token)
+        if process is not None:
+            self._processes[token] = replace(process, pace=change(process))
 
     def mark(self, action: Action) -> None:
         """`action` is under way; `decide` will not ask for it again until it ends. Forgetting is

@@ -10,10 +10,10 @@ from typing import Protocol
 
 from aimindserve.core.device import Device, Inventory, Usage
 from aimindserve.core.facts import ModelRef
-from aimindserve.core.launch import Installation, Probe
+from aimindserve.core.launch import Counters, Installation, Probe
 from aimindserve.runtimes.base import Handle
 from aimindserve.worker.life import Answer
-from aimindserve.worker.observed import FileSeen
+from aimindserve.worker.observed import Counted, FileSeen
 from aimindserve.worker.state import AgentState
 
 
@@ -23,6 +23,15 @@ class Prober(Protocol):
     async def ask(self, handle: Handle, probe: Probe, *, confirm: bool) -> Answer:
         """One health check. `confirm`: a ready answer counts only when the engine itself, not
         another program, listens on its port."""
+        ...
+
+
+class Meter(Protocol):
+    """Asks engines how much they have generated."""
+
+    async def read(self, handle: Handle, counters: Counters) -> Counted | None:
+        """What it has counted; None when it does not tell. Raises TimeoutError when it is too busy
+        to answer."""
         ...
 
 
@@ -141,6 +150,7 @@ class Edges:
     """All of them."""
 
     prober: Prober
+    meter: Meter
     machine: Machine
     ports: Ports
     files: Files

@@ -19,6 +19,7 @@ from aimindserve.worker.files import ModelFiles
 from aimindserve.worker.host import NamedHost
 from aimindserve.worker.installations import find
 from aimindserve.worker.logs import RunLogs
+from aimindserve.worker.meter import HttpMeter
 from aimindserve.worker.ports import LocalPorts, owner_check
 from aimindserve.worker.probe import HttpProber
 from aimindserve.worker.state import StateFile
@@ -94,6 +95,7 @@ def real_edges(
 
     return Edges(
         prober=HttpProber(owner_check(owns)),
+        meter=HttpMeter(),
         machine=LocalMachine(config, accelerators, host),
         ports=LocalPorts(),
         files=ModelFiles(sources, str(config.cache_dir)),

@@ -36,6 +36,29 @@ class Moment:
 
 
 @dataclass(frozen=True, slots=True)
+class Counted:
+    """What an engine had counted when it was asked."""
+
+    tokens: float = 0.0
+    seconds: float = 0.0
+    answers: float | None = None
+    """None where it does not count them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What an engine has counted since this agent knows it."""
+
+    answered: int
+    """Requests that it had answered when it was asked last."""
+    last: Counted | None
+    """What it said then; None while it has never said anything to begin from."""
+    tokens: float = 0.0
+    seconds: float = 0.0
+    answers: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """One engine process that was started, here or by an agent before this one."""
 
@@ -66,6 +89,8 @@ class Process:
     """Its whole tree, when it was measured last."""
     reported: tuple[tuple[str, int], ...] | None = None
     """What the engine says it has allocated; None while its log was not read for it."""
+    pace: Pace | None = None
+    """What it has generated; None while it was not asked."""
 
     @property
     def token(self) -> str:

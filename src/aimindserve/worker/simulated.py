@@ -11,14 +11,14 @@ from dataclasses import replace
 from aimindserve.accelerators.base import Accelerator, Host
 from aimindserve.core.device import Device, Inventory, Usage
 from aimindserve.core.facts import ModelFacts, ModelRef
-from aimindserve.core.launch import Installation, Probe
+from aimindserve.core.launch import Counters, Installation, Probe
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import FileObservation, FileState
 from aimindserve.runtimes.base import Handle
 from aimindserve.runtimes.fake import FakeRuntime
 from aimindserve.worker.edges import Edges
 from aimindserve.worker.life import Answer
-from aimindserve.worker.observed import FileSeen
+from aimindserve.worker.observed import Counted, FileSeen
 from aimindserve.worker.state import AgentState
 
 GIB = 1024**3
@@ -45,6 +45,17 @@ class FakeProber:
 
     async def ask(self, handle: Handle, probe: Probe, *, confirm: bool) -> Answer:  # noqa: ARG002 - protocol
         return Answer(self._runtime.answer(handle))
+
+
+class FakeMeter:
+    """Asks the fake runtime instead of a page."""
+
+    def __init__(self, runtime: FakeRuntime) -> None:
+        self._runtime = runtime
+
+    async def read(self, handle: Handle, counters: Counters) -> Counted | None:  # noqa: ARG002 - protocol
+        told = self._runtime.counted(handle)
+        return None if told is None else Counted(*told)
 
 
 class FakeMachine:
@@ -188,6 +199,7 @@ def simulated_edges(
     crash of the agent alone."""
     return Edges(
         prober=FakeProber(runtime),
+        meter=FakeMeter(runtime),
         machine=machine,
         ports=FreePorts(),
         files=files,

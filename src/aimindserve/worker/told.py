@@ -27,6 +27,7 @@ from aimindserve.worker.observed import (
     follows,
     kept,
 )
+from aimindserve.worker.pace import generated
 
 Instances = tuple[tuple[str, InstanceObservation], ...]
 Files = tuple[tuple[str, FileObservation], ...]
@@ -75,7 +76,7 @@ def essence(told: tuple[Instances, Files]) -> tuple[Instances, Files]:
     """`told` without what changes all the time: when this differs, the server must hear at once."""
     own, held = told
     return (
-        tuple((name, replace(seen, rss_bytes=0)) for name, seen in own),
+        tuple((name, seen.lasting()) for name, seen in own),
         tuple((name, replace(seen, fetched_bytes=0)) for name, seen in held),
     )
 
@@ -130,6 +131,7 @@ def _running(process: Process, course: Course | None) -> InstanceObservation:
         reason = Reason("unhealthy", {"time": format_duration(missed_s), "name": handle.instance})
     elif process.health is Health.READY:
         reason = None
+    tokens, seconds = generated(process)
     return InstanceObservation(
         placement_id=handle.placement_id,
         state=RunState.STOPPING if ending else _BY_HEALTH[process.health],
@@ -143,6 +145,8 @@ def _running(process: Process, course: Course | None) -> InstanceObservation:
         rss_bytes=process.rss_bytes,
         ended=course.reason if course is not None else None,
         ooms=course.ooms if course is not None else 0,
+        generated_tokens=tokens,
+        generated_s=seconds,
     )
 
 

@@ -32,6 +32,10 @@ class Traffic:
         """Requests since this agent knows the engine."""
         return self._handed.get(token, 0)
 
+    def answered(self, token: str) -> int:
+        """Requests since this agent knows the engine that are over."""
+        return self.handed(token) - self.count(token)
+
     def forget(self, token: str) -> None:
         """The engine has ended."""
         self._handed.pop(token, None)

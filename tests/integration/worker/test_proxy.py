@@ -89,13 +89,13 @@ def test_a_stream_comes_through_piece_by_piece(tmp_path, ports, model):
             async for piece in answer.aiter_raw():
                 pieces.append(piece)
                 token = next(iter(agent.board.processes))
-                assert agent._traffic.count(token) in {0, 1}
+                assert agent.traffic.count(token) in {0, 1}
         text = b"".join(pieces)
         assert text.endswith(b"data: [DONE]\n\n")
         assert text.count(b"data: ") == 8
         assert len(pieces) > 3
         await asyncio.sleep(0.05)
-        assert agent._traffic.count(next(iter(agent.board.processes))) == 0
+        assert agent.traffic.count(next(iter(agent.board.processes))) == 0
 
     run(tmp_path, ports, check, assignment("dep-a", model, "--tokens=5", "--token-delay=0.05"))
 

@@ -196,7 +196,7 @@ def test_the_client_for_asyncio_reads_the_same():
     assert asyncio.run(scenario()) == 1
 
 
-DERIVED = {"estimate": {"predicted_bytes", "measured_bytes", "error", "sample_count"}}
+DERIVED = {"estimate": {"predicted_bytes", "measured_bytes", "error", "sample_count", "tokens_s"}}
 """Shown, and stored nowhere."""
 
 

@@ -21,7 +21,16 @@ WORKED = controller.WORKED_REQUESTS
 KINDS = kinds()
 
 
-async def ready(world, *, held_gib=6.0, ram_gib=1.0, requests=WORKED, told=True, others_gib=0.0):
+async def ready(
+    world,
+    *,
+    held_gib=6.0,
+    ram_gib=1.0,
+    requests=WORKED,
+    told=True,
+    others_gib=0.0,
+    counted=(0, 0.0),
+):
     """Every placed instance of `a` is ready, and its worker reports what it holds."""
     for each in world.instances("a"):
         placement = each.status.placement
@@ -49,8 +58,12 @@ async def ready(world, *, held_gib=6.0, ram_gib=1.0, requests=WORKED, told=True,
             (engine,),
         )
         seen = world.store.get("worker", placement.worker).status.observed
-        world.leases.renew(placement.worker, Report(0, replace(seen, usage=usage)))
-        now = InstanceObservation(placement.id, RunState.READY, 0.0, port=40000, run=1)
+        now = InstanceObservation(
+            placement.id, RunState.READY, 0.0, port=40000, run=1,
+            generated_tokens=counted[0], generated_s=counted[1],
+        )  # fmt: skip
+        report = Report(0, replace(seen, usage=usage), ((each.name, now),))
+        world.leases.renew(placement.worker, report)
         await world._observe("instance", each.name, now)
     await world.pass_(controller.SETTLED_S + 0.1)
 
@@ -191,6 +204,92 @@ def test_a_server_that_was_away_while_it_started_says_nothing():
         async with after.running():
             await after.pass_(controller.SETTLED_S + 1.0)
             assert not starts(after)
+
+    in_world(test)
+
+
+def speeds(world):
+    return [(one.tokens, one.seconds) for each in found(world) for one in each.status.speeds]
+
+
+def tell(world, **numbers):
+    """The worker's next report says other numbers of its one instance."""
+    report = world.leases.report("w")
+    ((name, seen),) = report.instances
+    own = ((name, replace(seen, **numbers)),)
+    world.leases.renew("w", replace(report, instances=own))
+
+
+def test_how_fast_an_engine_generates_is_remembered():
+    async def test(world):
+        await deployed(world)
+        await ready(world, counted=(63, 1.0))
+        assert speeds(world) == []
+        await ready(world, counted=(64, 1.0))
+        assert speeds(world) == [(64, 1.0)]
+        [estimate] = found(world)
+        assert estimate.status.speeds[0].worker == "w"
+        assert KINDS["estimate"].derive(estimate, None, 0.0)["tokens_s"] == 64.0
+        await world.change("deployment", "a", replicas=2)
+        await ready(world, counted=(200, 4.0))
+        assert speeds(world) == [(200, 4.0)] * 2
+        [estimate] = found(world)
+        assert KINDS["estimate"].derive(estimate, None, 0.0)["tokens_s"] == 50.0
+
+    in_world(test)
+
+
+def test_a_busy_engine_writes_when_what_it_generated_has_doubled():
+    async def test(world):
+        await deployed(world)
+        await ready(world, counted=(100, 1.0))
+        before = world.store.revision
+        for minutes in range(1, 121):
+            tell(world, generated_tokens=100 + 1000 * minutes, generated_s=1.0 + 10.0 * minutes)
+            await world.pass_(60.0)
+        writes = world.store.revision - before
+        assert 3 <= writes <= 11  # two hours of 1,000 tokens a minute are 10 doublings
+        (tokens, seconds) = speeds(world)[0]
+        assert tokens / seconds == pytest.approx(100.0, rel=0.01)
+        await world.pass_(7200.0)
+        assert world.store.revision - before == writes
+
+    in_world(test)
+
+
+def test_a_speed_is_known_though_the_memory_cannot_be_told():
+    async def test(world):
+        await deployed(world)
+        await ready(world, told=False, others_gib=10.0, counted=(640, 10.0))
+        assert speeds(world) == [(640, 10.0)]
+        assert found(world)[0].status.samples == ()
+
+    in_world(test)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "soon"), [(None, True), (1, True), (63, True), (0, False), (64, False)]
+)
+def test_who_has_worked_is_looked_at_again_soon_while_its_speed_is_to_come(tokens, soon):
+    async def test(world):
+        await deployed(world)
+        await ready(world, counted=(tokens, 1.0))
+        [instance] = world.instances("a")
+        estimates = next(each for each in world.controllers if each.name == "estimates")
+        pause = await estimates.reconcile(instance.name)
+        wanted = controller.YOUNG_LOOK_S if soon else controller.WORKED_LOOK_S
+        assert pause.after_s == wanted
+
+    in_world(test)
+
+
+def test_what_another_run_has_generated_is_not_this_ones():
+    async def test(world):
+        await deployed(world)
+        await ready(world, counted=(640, 10.0))
+        tell(world, run=2, generated_tokens=9_999)
+        await world.pass_(controller.WORKED_LOOK_S + 1.0)
+        assert speeds(world) == [(640, 10.0)]
 
     in_world(test)
 

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
+from aimindserve.controllers.expect import Expected, Seen
 from aimindserve.controllers.inspections import MODELS_MAX, WAIT_S
-from aimindserve.controllers.learned import key_of
+from aimindserve.controllers.learned import Key, key_of
 from aimindserve.core.errors import InvalidError, UnavailableError
 from aimindserve.core.facts import ModelRef, SourceName
-from aimindserve.core.measurement import Start
+from aimindserve.core.measurement import Speed, Start
 from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.kit.units import GIB
 from aimindserve.resources.deployment import DeploymentSpec
@@ -18,6 +19,8 @@ from aimindserve.scheduler.whatif import NewWorker, WhatIf
 from aimindserve.store.base import Draft
 from unit.controllers.world import FACTS, PATH, in_world
 from unit.formats.llama_facts import LLAMA_3_8B, llama
+
+KEY = Key("digest", "fake", "1", "1 device")
 
 
 def spec(*words, path=PATH, **fields):
@@ -86,7 +89,10 @@ def test_it_says_how_long_a_start_will_take_as_far_as_one_was_seen():
     async def test(world):
         await world.add_worker("w", devices=1)
         await answered_while(world, world.fits.answer(wish))
-        nothing = {"ready_s": None, "tokens_s": None, "source": None, "starts": 0}
+        nothing = {
+            "ready_s": None, "tokens_s": None, "source": None, "tokens_source": None,
+            "starts": 0, "tokens": 0,
+        }  # fmt: skip
         assert expect(await world.fits.answer(wish)) == [nothing]
         for other in (
             seen("1 device", "L40", 3.0),
@@ -97,12 +103,58 @@ def test_it_says_how_long_a_start_will_take_as_far_as_one_was_seen():
         assert expect(await world.fits.answer(wish)) == [nothing]
         await world.store.create(seen("2 devices", "H200", *[50.0] * 4))
         [told] = expect(await world.fits.answer(wish))
-        assert told == {"ready_s": 50.0, "tokens_s": None, "source": "similar", "starts": 4}
+        assert told == {**nothing, "ready_s": 50.0, "source": "similar", "starts": 4}
         await world.store.create(seen("1 device", "H200", 10.0, 12.0, 90.0, 11.0, 13.0))
         [told] = expect(await world.fits.answer(wish))
-        assert told == {"ready_s": 12.0, "tokens_s": None, "source": "same", "starts": 5}
+        assert told == {**nothing, "ready_s": 12.0, "source": "same", "starts": 5}
 
     in_world(test)
+
+
+def test_it_says_how_fast_one_request_will_be_answered_as_far_as_engines_counted():
+    wish = spec("--vram=8GiB")
+
+    def counted(shape, device, *speeds, digest=None):
+        runs = tuple(
+            Speed(f"p/{at}", "w", 0.0, tokens, seconds)
+            for at, (tokens, seconds) in enumerate(speeds)
+        )
+        key = key_of(FACTS, "fake", wish, shape, ())
+        about = EstimateSpec(
+            model="m", digest=digest or key.digest, backend="fake", version=key.version,
+            shape=shape, parameters=key.parameters, device=device,
+        )  # fmt: skip
+        name = f"e-{shape[:1]}-{device.lower()}-{digest or 'mine'}"
+        return Draft("estimate", name, about, EstimateStatus(speeds=runs))
+
+    async def speed(world):
+        [told] = expect(await world.fits.answer(wish))
+        assert (told["ready_s"], told["source"]) == (None, None)
+        return told["tokens_s"], told["tokens_source"], told["tokens"]
+
+    async def test(world):
+        await world.add_worker("w", devices=1)
+        await answered_while(world, world.fits.answer(wish))
+        await world.store.create(counted("1 device", "L40", (1000, 10.0)))
+        await world.store.create(counted("1 device", "H200", (1000, 10.0), digest="other"))
+        assert await speed(world) == (None, None, 0)
+        await world.store.create(counted("2 devices", "H200", (600, 6.0)))
+        assert await speed(world) == (100.0, "similar", 600)
+        # Enough of both runs together: all their tokens over all their seconds.
+        await world.store.create(counted("1 device", "H200", (40, 4.0), (60, 1.0)))
+        assert await speed(world) == (20.0, "same", 100)
+
+    in_world(test)
+
+
+def test_too_few_tokens_of_just_this_way_do_not_hide_what_is_known_of_others():
+    alone = Expected({(KEY, "H200"): Seen(speeds=(Speed("p/1", "w", 0.0, 63, 1.0),))}, {})
+    told = alone.of(KEY, "H200")
+    assert (told["tokens_s"], told["tokens_source"], told["tokens"]) == (None, None, 0)
+    others = Seen((7.0,), (Speed("p/2", "w", 0.0, 640, 10.0),))
+    told = replace(alone, similar={"H200": others}).of(KEY, "H200")
+    assert (told["tokens_s"], told["tokens_source"], told["tokens"]) == (64.0, "similar", 640)
+    assert (told["ready_s"], told["source"]) == (7.0, "similar")
 
 
 def test_each_replica_sees_what_the_one_before_took():

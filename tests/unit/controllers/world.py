@@ -83,6 +83,7 @@ class World:
             inspections=self.inspections,
             snapshots=snapshots,
         )
+        self.controllers = controllers
         self.loop = ControllerLoop(
             self.store, controllers, self.clock, constants=constants, jitter=lambda: 1.0
         )
@@ -134,7 +135,8 @@ class World:
         last = self.leases.report(name)
         if last is not None:
             seen = replace(seen, usage=last.worker.usage)
-        self.leases.renew(name, Report(self.store.revision, seen))
+        own = () if last is None else last.instances
+        self.leases.renew(name, Report(self.store.revision, seen, own))
 
     async def say(self, name, presence):
         """The worker reports that its agent stays, is ending, or has ended with its engines."""

@@ -176,12 +176,12 @@ def test_an_ending_agent_lets_answers_finish_first():
             await bench.want(wanted())
             await asyncio.sleep(3)
             token = bench.runtime.living[0].token
-            agent._traffic.begin(token)
+            agent.traffic.begin(token)
 
             async def answered():
                 await asyncio.sleep(7)
                 alive.append(len(bench.runtime.living))
-                agent._traffic.end(token)
+                agent.traffic.end(token)
 
             alive = []
             answer = asyncio.get_running_loop().create_task(answered())
