@@ -34,8 +34,11 @@ DEVICE_NAMES: Mapping[str, str] = {
 `GGML_CANN_NAME`, `GGML_METAL_NAME`)."""
 PRETENDED = "CPU"
 KEY_NAME = "api-key"
-_NO_RDMA = ("GGML_RPC_NO_RDMA", "1")
-"""Both ends of a tunnel are on loopback: there is nothing to negotiate."""
+_ENV = (("GGML_RPC_NO_RDMA", "1"), ("GGML_NO_BACKTRACE", "1"))
+"""Both ends of a tunnel are on loopback, there is nothing to negotiate. And a process that ends
+itself must not call a debugger whose lines hide why (`ggml_print_backtrace` in ggml.c)."""
+VERBOSITY = ("--verbosity", "4")
+"""From here on llama.cpp says what it allocates; prompts are not told before 5."""
 _FIXED = (
     *("--offline", "--no-ui", "--no-slots", "--metrics"),
     *("--fit", "off", "--log-colors", "off"),
@@ -80,12 +83,13 @@ def lead(context: LaunchContext, parameters: Sequence[str], stop_grace_s: float)
         *("--host", "127.0.0.1", "--port", str(context.port), "--api-key-file", key),
         *("--alias", assignment.deployment),
         *_FIXED,
+        *(() if VERBOSITY[0] in parameters else VERBOSITY),
         *_devices(context),
         *parameters,
     )
     return LaunchSpec(
         argv=argv,
-        env=(*assignment.options.env, *context.exposure.env, _NO_RDMA),
+        env=(*assignment.options.env, *context.exposure.env, *_ENV),
         files=((KEY_NAME, context.secret + "\n"),),
         port=context.port,
         stop_grace_s=stop_grace_s,
@@ -96,7 +100,8 @@ def lend(context: LaunchContext, stop_grace_s: float) -> LaunchSpec:
     """A further rank: one process for all devices that the instance has on this worker. It serves
     one client at a time and keeps nothing when that has gone."""
     claims = _here(context)
-    count = str(max(context.cpu_count, 1))
+    # Who pretends often does so for several workers on one machine.
+    count = str(max(context.cpu_count // 2, 1))
     names = [PRETENDED] * len(claims) if context.exposure.pretended else list(_names(claims))
     return LaunchSpec(
         argv=(
@@ -104,7 +109,7 @@ def lend(context: LaunchContext, stop_grace_s: float) -> LaunchSpec:
             *("--port", str(context.port), "--device", ",".join(names)),
             *(("--threads", count) if context.exposure.pretended else ()),
         ),
-        env=(*context.assignment.options.env, *context.exposure.env, _NO_RDMA),
+        env=(*context.assignment.options.env, *context.exposure.env, *_ENV),
         port=context.port,
         stop_grace_s=stop_grace_s,
     )

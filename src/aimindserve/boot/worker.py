@@ -77,6 +77,7 @@ def worker_config(settings: Settings, places: Places) -> WorkerConfig:
         metrics_port=worker.metrics_port,
         reserved=worker.system_reserved,
         backend_paths=worker.backend_paths,
+        program_path=environment().get("PATH", ""),
     )
 
 

@@ -164,6 +164,7 @@ class Agent:
                         assignments=self._assignments,
                         processes=lambda: self.board.processes,
                         trouble=self._teller.trouble,
+                        suspect=self.suspect,
                         traffic=self._traffic,
                     )
                 ),

@@ -46,6 +46,8 @@ class WorkerConfig:
     """Trusted for the server besides the system's authorities."""
     backend_paths: tuple[str, ...] = ()
     """`NAME=PATH`: interpreters and directories of engines that are installed here."""
+    program_path: str = ""
+    """Directories of programs, as in the PATH variable: engines are looked for there too."""
     runtime: str = "process"
     serve: bool = True
     """Answer on `port` and `metrics_port`; a simulated worker does not."""

@@ -34,14 +34,14 @@ MINDIE_PLACES = (
 _VERSION = re.compile(r"^Version\s*[:=]\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
-def find(paths: Sequence[str], data_dir: Path) -> tuple[Installation, ...]:
+def find(paths: Sequence[str], data_dir: Path, program_path: str = "") -> tuple[Installation, ...]:
     """What is there now, what the user named first. `paths` are `NAME=PATH`; one that leads nowhere
-    is logged and left out."""
+    is logged and left out. `program_path`: where a shell would look for programs."""
     found = [*_named(paths), *_below(data_dir / "backends")]
     found += _in_interpreter(Path(sys.executable))
     for place in MINDIE_PLACES:
         found += _mindie(Path(place))
-    found += llama_cpp_build.on_path()
+    found += llama_cpp_build.on_path(program_path)
     return tuple(dict.fromkeys(found))
 
 

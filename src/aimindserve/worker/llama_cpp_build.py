@@ -31,9 +31,9 @@ _BUILD = re.compile(
 """`version: 0.6.0 (build 11434, commit 0a1b2c3)`; older builds: `version: 5000 (0a1b2c3)`."""
 
 
-def on_path() -> Iterable[Installation]:
-    """The one that a shell would start."""
-    found = shutil.which(SERVER)
+def on_path(path: str) -> Iterable[Installation]:
+    """The one that a shell with this PATH would start."""
+    found = shutil.which(SERVER, path=path) if path else None
     return [] if found is None else in_directory(Path(found).resolve().parent)
 
 

@@ -36,6 +36,8 @@ class DoorParts:
     processes: Callable[[], Mapping[str, Process]]
     trouble: Callable[[str], str]
     """Why an instance's process is not ready, as the server is told it; empty: nothing to tell."""
+    suspect: Callable[[str], None]
+    """Tells that the process with this token ended a connection, or took none."""
     traffic: Traffic
 
 
@@ -79,7 +81,7 @@ class Door:
     def _process(self, assignment: Assignment) -> Process:
         for process in self._parts.processes().values():
             free = not process.stopping and process.gone is None
-            if belongs(process, assignment) and free and process.health is Health.READY:
+            if belongs(process, assignment) and free and _is_well(process):
                 return process
         trouble = self._parts.trouble(assignment.instance)
         raise UnavailableError(trouble or f"The process of {assignment.instance} is not ready.")
@@ -87,23 +89,25 @@ class Door:
     async def _join(self, request: Request, process: Process, ends: dict[End, None]) -> None:
         token, traffic = process.token, self._parts.traffic
 
-        def ended(end: End) -> None:
+        def closed(end: End) -> None:
             ends.pop(end, None)
-
-        def near_ended(end: End) -> None:
-            ended(end)
             traffic.end(token)
 
+        def ended(end: End) -> None:
+            if not end.closing and not far.ended:
+                self._parts.suspect(token)
+
+        far = End(lambda end: ends.pop(end, None))
         loop = asyncio.get_running_loop()
         try:
             _, near = await asyncio.wait_for(
-                loop.create_connection(lambda: End(near_ended), LOOPBACK, process.handle.port),
+                loop.create_connection(lambda: End(closed, ended), LOOPBACK, process.handle.port),
                 CONNECT_S,
             )
         except (OSError, asyncio.TimeoutError) as error:
+            self._parts.suspect(token)
             raise UnavailableError("The process takes no connection right now.") from error
         traffic.begin(token)
-        far = End(ended)
         ends[near] = ends[far] = None
         if not request.switch(PROTOCOL, far):
             ends.pop(far)
@@ -111,4 +115,11 @@ class Door:
             request.abort()
             return
         splice(near, far)
-        log.info("tunnel.joined", instance=process.handle.instance, peer=request.peer)
+        log.debug("tunnel.joined", instance=process.handle.instance, peer=request.peer)
+
+
+def _is_well(process: Process) -> bool:
+    """Whether it is ready beyond doubt: suspected ones were not looked at since, and one missed
+    check may be the first of a process that is just ending."""
+    known = process.checked is not None and not process.misses
+    return known and process.health is Health.READY

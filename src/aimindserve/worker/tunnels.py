@@ -26,6 +26,7 @@ from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.wire.dial import Knock, NotSwitchedError, ask, dial
 from aimindserve.wire.origin import Origin
 from aimindserve.wire.splice import End, splice
+from aimindserve.worker.alarm import Alarm
 
 log = get_logger("worker.tunnel")
 
@@ -65,6 +66,8 @@ class Span:
     placement: str
     peer: Peer
     secret: str = field(repr=False)
+    bell: Alarm = field(repr=False)
+    """Rung when what is known of the other side may be wrong."""
     port: int = 0
     reason: Reason | None = None
     """Why nothing starts yet; None when the other side is ready."""
@@ -130,10 +133,16 @@ class Tunnels:
         self._spans.clear()
 
     def _open(self, assignment: Assignment, peer: Peer) -> Span:
-        instance, placement = assignment.instance, assignment.placement.id
-        span = Span(instance, placement, peer, assignment.tunnel_secret)
+        ways = self._ways
+        span = Span(
+            instance=assignment.instance,
+            placement=assignment.placement.id,
+            peer=peer,
+            secret=assignment.tunnel_secret,
+            bell=Alarm(ways.clock, ways.tasks, "worker.tunnel"),
+        )
         span.reason = span.closed("it has not been asked yet")
-        span.task = self._ways.tasks.spawn(self._keep(span), name="worker.tunnel")
+        span.task = ways.tasks.spawn(self._keep(span), name="worker.tunnel")
         return span
 
     def _close(self, span: Span) -> None:
@@ -153,8 +162,9 @@ class Tunnels:
                 await self._ways.clock.sleep(CLOSED_POLL_S)
         log.info("tunnel.open", instance=span.instance, worker=span.peer.worker, port=span.port)
         while True:
+            span.bell.quiet()
             self._learn(span, await _state(span))
-            await self._ways.clock.sleep(CLOSED_POLL_S if span.reason else OPEN_POLL_S)
+            await span.bell.wait(CLOSED_POLL_S if span.reason else OPEN_POLL_S)
 
     async def _listen(self, span: Span) -> None:
         first, last = self._ways.ports
@@ -174,6 +184,11 @@ class Tunnels:
         span.port = 0
         detail = f"no port of {first}-{last} is free here (--rpc-server-port-range)"
         self._learn(span, span.closed(detail))
+
+    def _doubt(self, span: Span, detail: str) -> None:
+        """Nothing is started until the other side has been asked again."""
+        self._learn(span, span.closed(detail))
+        span.bell.ring()
 
     def _learn(self, span: Span, reason: Reason | None) -> None:
         if span.reason != reason:
@@ -206,6 +221,7 @@ class Tunnels:
                 error=_told(error),
             )
             near.close(at_once=True)
+            self._doubt(span, _told(error))
             return
         span.ends[far] = None
         splice(near, far)
@@ -214,6 +230,7 @@ class Tunnels:
         """The other side ended. It may have been asked to by rank 0, or by us."""
         if not far.closing and not near.ended:
             log.warning("tunnel.lost", instance=span.instance, worker=span.peer.worker)
+            self._doubt(span, "its process ended a connection")
             self._ways.lost(span.instance, span.placement, span.peer.worker)
 
 

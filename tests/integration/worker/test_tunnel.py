@@ -43,11 +43,12 @@ class Pair:
         self.hold = False
         self.got = []
         self.writers = []
+        self.suspected = []
 
     async def __aenter__(self):
         self.engine = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         port = self.engine.sockets[0].getsockname()[1]
-        one = process("i1", "p1", port=port)
+        one = process("i1", "p1", port=port, checked=0.0)
         self.processes = {one.token: one}
         self.door = Door(
             DoorParts(
@@ -57,6 +58,7 @@ class Pair:
                     for token, each in self.processes.items()
                 },
                 lambda instance: f"{instance} has no device left.",
+                self.suspected.append,
                 self.traffic,
             )
         )
@@ -183,6 +185,7 @@ def test_a_side_that_has_said_all_may_still_listen(run, ports):
         (token,) = both.processes
         await both.until(lambda: not both.traffic.count(token))
         assert both.lost == [], "it ended because rank 0 wanted it to"
+        assert both.suspected == []
 
     run(ports, check)
 
@@ -285,6 +288,21 @@ def test_a_process_that_ends_is_lost_though_nobody_was_talking(run, ports):
             task.cancel()
         await both.until(lambda: both.lost)
         assert both.lost == [("i1", "p1", "w2")]
+        (token,) = both.processes
+        assert both.suspected == [token], "its own agent looks at it at once"
+
+    run(ports, check)
+
+
+@pytest.mark.parametrize("doubt", [{"checked": None}, {"misses": 1}])
+def test_a_process_under_suspicion_is_not_ready(run, ports, doubt):
+    async def check(both):
+        (token,) = both.processes
+        both.processes[token] = replace(both.processes[token], **doubt)
+        both.tunnels.want([both.led()], ())
+        await both.until(lambda: "no device left" in both.tunnels.held()["i1"].message)
+        both.processes[token] = replace(both.processes[token], checked=1.0, misses=0)
+        await both.until(lambda: not both.tunnels.held())
 
     run(ports, check)
 

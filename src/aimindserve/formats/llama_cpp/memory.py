@@ -36,6 +36,10 @@ _PIPELINE_COPIES = 4
 them, and whatever goes from one device to the next is there so many times."""
 _PIPELINE_WIDTHS = 11
 """Widths of the embedding that a device holds more then (seen with two and three devices)."""
+_PIPELINE_INPUTS = 64
+"""Bytes a token of what else goes in, besides masks: positions (four of 4 bytes with M-RoPE), cells
+of the keys and values of up to two caches (8 bytes each), the outputs wanted. SmolLM2 on two
+devices took 33 kB more than masks and widths, which is 24 bytes in three copies."""
 _HOST_WIDTHS = 4
 """Widths of the embedding of what the host prepares for a device."""
 _REPACKED = ("Q4_0", "Q4_K", "Q2_K", "Q5_K", "Q6_K", "Q8_0", "IQ4_NL", "MXFP4", "Q1_0")
@@ -222,7 +226,7 @@ def _device_compute(facts: ModelFacts, settings: Settings, *, pipelined: bool) -
     if not pipelined:
         return alone
     widths = 4 * _PIPELINE_WIDTHS * facts.embedding_length
-    copies = (_PIPELINE_COPIES - 1) * masks(facts, settings)
+    copies = (_PIPELINE_COPIES - 1) * (masks(facts, settings) + _PIPELINE_INPUTS)
     return alone + (widths + copies) * tokens(facts, settings)
 
 
