@@ -262,6 +262,13 @@ CATALOGUE: Mapping[str, ReasonText] = {
         "Make the workers alike, or choose the devices with gpu_selector.",
         "使这些节点保持一致，或用 gpu_selector 指定设备。",
     ),
+    "version_differs": ReasonText(
+        "{worker} has {have}, and most other workers have {usual}: all that share one model must "
+        "have the same.",
+        "{worker} 上为 {have}，多数其他节点为 {usual}：共享同一模型的节点必须版本一致。",
+        "Install the same version on all of them.",
+        "在这些节点上安装相同的版本。",
+    ),
     "no_fit": ReasonText(
         "No worker can take this instance: {summary}.",
         "没有工作节点可以运行该实例：{summary}。",
