@@ -57,7 +57,8 @@ class FakeAccelerator:
 
     def expose(self, devices: Sequence[Device]) -> Exposure:
         """Indices, as a fake engine can show them."""
-        return Exposure((("FAKE_VISIBLE_DEVICES", ",".join(str(d.index) for d in devices)),))
+        indices = ",".join(str(device.index) for device in devices)
+        return Exposure((("FAKE_VISIBLE_DEVICES", indices),), pretended=bool(devices))
 
 
 PLUGIN = FakeAccelerator()

@@ -2,16 +2,20 @@
 
 from dataclasses import dataclass, replace
 
+from aimindserve.backends._llama_cpp_native import DEVICE_NAMES, INSTALLATION
 from aimindserve.core.device import MemoryParts, Need
 from aimindserve.core.facts import ModelFacts
 from aimindserve.core.shape import Layers, Requirement, Shape
-from aimindserve.formats.llama_cpp.memory import on_devices, on_host
+from aimindserve.formats.llama_cpp.memory import on_devices, on_host, on_workers
 from aimindserve.formats.llama_cpp.settings import Settings
 
 DEVICE_TYPES = ("mps",)
 """What the xllamacpp wheels of the package index are built for, besides processors."""
 DEVICES_MAX = 16
 """`GGML_SCHED_MAX_BACKENDS` less the processors."""
+REMOTE_MAX = 8
+"""Devices of other workers: as many as GPUStack gives to one model. Each token passes through all
+of them, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,11 +26,15 @@ class Way:
     devices_max: int
     partial: bool = False
     held: int | None = None
+    remote_max: int = 0
 
 
-def ways(model: ModelFacts, layers: int, *, one: bool, offloading: bool) -> list[Way]:
-    """All of it on one device, on several (unless only `one` may be used), or, with `offloading`,
-    what fits. `layers` is what the user said of `--n-gpu-layers`: -1 for nothing."""
+def ways(
+    model: ModelFacts, layers: int, *, one: bool, offloading: bool, distributed: bool
+) -> list[Way]:
+    """All of it on one device, on several (unless only `one` may be used), on those of several
+    workers where `distributed`, or, with `offloading`, what fits. `layers` is what the user said of
+    `--n-gpu-layers`: -1 for nothing."""
     everything = model.layer_count + model.prediction_layer_count + 1
     devices = 1 if one else DEVICES_MAX
     if layers == 0:
@@ -36,6 +44,8 @@ def ways(model: ModelFacts, layers: int, *, one: bool, offloading: bool) -> list
     ways = [Way("1 device", 1)]
     if devices > 1:
         ways.append(Way("several devices", devices))
+    if devices > 1 and distributed:
+        ways.append(Way("several workers", devices, remote_max=REMOTE_MAX))
     if offloading and layers < 0:
         ways.append(Way("partly on devices", devices, partial=True))
     return ways
@@ -43,10 +53,25 @@ def ways(model: ModelFacts, layers: int, *, one: bool, offloading: bool) -> list
 
 def device_shape(way: Way, words: tuple[str, ...], model: ModelFacts, settings: Settings) -> Shape:
     """The shape of one way, cut between layers by the scheduler."""
+    if way.remote_max:
+        return _spread_shape(way, words, model, settings)
     base, layers = on_devices(model, settings, partial=way.partial, devices_max=way.devices_max)
     if way.held is not None:
         base, layers = _told(base, layers, way.held)
     return _shape(way.label, words, settings, Need(ram=base), layers)
+
+
+def _spread_shape(way: Way, words: tuple[str, ...], model: ModelFacts, settings: Settings) -> Shape:
+    base, layers = on_workers(
+        model, settings, devices_max=way.devices_max, remote_max=way.remote_max
+    )
+    made = _shape(way.label, words, settings, Need(ram=base), layers)
+    return replace(
+        made,
+        requirement=replace(
+            made.requirement, device_types=tuple(DEVICE_NAMES), installation=INSTALLATION
+        ),
+    )
 
 
 def _told(base: MemoryParts, layers: Layers, held: int) -> tuple[MemoryParts, Layers]:

@@ -41,6 +41,21 @@ class Vocabulary:
     parameters: tuple[Parameter, ...]
     managed: frozenset[str] = frozenset()
 
+    def spelled(self, entries: Sequence[str]) -> Mapping[str, tuple[str, ...]]:
+        """Key -> the flag by its first name and its value as it was given, for `entries` that
+        `read` accepts; later ones win."""
+        known = {name: item for item in self.parameters for name in item.names}
+        found: dict[str, tuple[str, ...]] = {}
+        words = list(reversed(_split(entries)))
+        while words:
+            name, equals, text = words.pop().partition("=")
+            item = known[_canonical(name)]
+            if item.parse is None:
+                found[item.key] = (item.names[0],)
+            else:
+                found[item.key] = (item.names[0], text if equals else words.pop())
+        return found
+
     def read(self, entries: Sequence[str]) -> Mapping[str, Any] | Reason:
         """Key -> value for `entries` (`--k=v`, `--k v` in one entry or two); later ones win."""
         known = {name: item for item in self.parameters for name in item.names}

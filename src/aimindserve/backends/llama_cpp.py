@@ -1,8 +1,9 @@
-"""llama.cpp, embedded: GGUF models on processors and on Apple's devices, in a process of their own.
+"""llama.cpp: GGUF models on processors and on Apple's devices, in a process of their own.
 
-The engine is the xllamacpp package run by `_llama_cpp_engine.py`. This file prices and writes the
-configuration; it never loads the engine itself. The name `llama-box`, under which GGUF models used
-to be deployed, means this backend.
+The engine is the xllamacpp package run by `_llama_cpp_engine.py`; over devices of several workers
+it is llama.cpp's own programs, where they are installed (`_llama_cpp_native.py`). This file prices
+and writes the configuration; it never loads the engine itself. The name `llama-box`, under which
+GGUF models used to be deployed, means this backend.
 """
 
 import json
@@ -12,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from aimindserve.backends import _llama_cpp_native as native
 from aimindserve.backends._environment import refuse_environment
 from aimindserve.backends._llama_cpp_companions import engine_fields, loaded, refused
 from aimindserve.backends._llama_cpp_lesser import lesser
@@ -20,7 +22,7 @@ from aimindserve.backends._llama_cpp_shapes import device_shape, host_shape, way
 from aimindserve.backends.base import Lesser
 from aimindserve.core.errors import UnsupportedError
 from aimindserve.core.facts import Category, CompanionKind, ModelFacts, Options
-from aimindserve.core.launch import Counters, LaunchContext, LaunchSpec, Probe
+from aimindserve.core.launch import Counters, LaunchContext, LaunchSpec, Probe, ProbeKind
 from aimindserve.core.placement import Claim
 from aimindserve.core.reason import Reason
 from aimindserve.core.shape import ESTIMATED, ROUGH, Shape
@@ -73,8 +75,12 @@ class LlamaCpp:
     name = BACKEND
     aliases: tuple[str, ...] = ("llama-box", "llama-cpp", "llamacpp")
     installations: tuple[str, ...] = ()
-    starts_across = False
-    title = "llama.cpp, embedded: GGUF models on any processor and on Apple silicon."
+    starts_across = True
+    tunnelled = True
+    title = (
+        "llama.cpp, embedded: GGUF models on any processor and on Apple silicon; over devices of "
+        "several workers where a build of llama.cpp with RPC is installed."
+    )
 
     def serves(self, model: ModelFacts, options: Options) -> Reason | None:
         """Refuses other formats, unknown parameters and contradictions among them."""
@@ -90,6 +96,7 @@ class LlamaCpp:
         refused = refuse_environment(self.name, options.env, _ENV_PREFIXES)
         return (
             refused
+            or _unread(options)
             or _wrong_purpose(model, options.categories)
             or _contradiction(model.served_for(options.categories), fields)
         )
@@ -106,6 +113,7 @@ class LlamaCpp:
             wanted.number("n_gpu_layers", -1),
             one=wanted.name("split_mode", "layer").endswith("none"),
             offloading=options.cpu_offloading,
+            distributed=options.distributed and not _beside_layers(model),
         )
         shapes = [
             device_shape(way, words, model, settings) for way in found for words, settings in priced
@@ -154,6 +162,13 @@ class LlamaCpp:
         env = refuse_environment(self.name, options.env, _ENV_PREFIXES)
         if env is not None:
             raise UnsupportedError(env.message, hint=env.fix)
+        placement = context.assignment.placement
+        if native.is_needed(placement):
+            if context.rank:
+                return native.lend(context, STOP_GRACE_S)
+            words = VOCABULARY.spelled((*placement.parameters, *options.parameters))
+            fields = self._config(context)["fields"]
+            return native.lead(context, native.words(fields, words), STOP_GRACE_S)
         config = Path(context.run_dir) / CONFIG_NAME
         text = json.dumps(self._config(context), indent=1, sort_keys=True)
         return LaunchSpec(
@@ -164,9 +179,12 @@ class LlamaCpp:
             stop_grace_s=STOP_GRACE_S,
         )
 
-    def probe(self, context: LaunchContext) -> Probe:  # noqa: ARG002 - the same for all models
+    def probe(self, context: LaunchContext) -> Probe:
         """llama.cpp answers 503 on /health while it loads. What it counts is added up when a
-        request ends; a model that embeds or ranks generates nothing."""
+        request ends; a model that embeds or ranks generates nothing. Who lends devices answers
+        nobody."""
+        if context.rank:
+            return Probe(kind=ProbeKind.LISTENS, interval_s=5.0)
         return Probe(path="/health", counters=COUNTERS)
 
     def _config(self, context: LaunchContext) -> dict[str, Any]:
@@ -184,7 +202,7 @@ class LlamaCpp:
                 "n_ubatch": chosen.ubatch,
             }
         fields.setdefault("n_ctx", SLOT_CONTEXT)
-        claims = placement.ranks[context.rank].claims
+        claims = native.in_order(placement)
         fields |= _placed(claims)
         if facts is not None:
             _check_beside(facts, fields)
@@ -210,6 +228,20 @@ class LlamaCpp:
             "alias": context.assignment.deployment,
             "fields": fields,
         }
+
+
+def _beside_layers(model: ModelFacts) -> bool:
+    """Whether something is loaded that llama.cpp puts on a device of its own choice."""
+    return any(each.kind is not CompanionKind.ADAPTER for each in model.companions)
+
+
+def _unread(options: Options) -> Reason | None:
+    """Variables that llama.cpp's own server reads as parameters would pass the allow-list by."""
+    named = next((name for name, _ in options.env if native.is_parameter(name)), None)
+    if named is None or not options.distributed:
+        return None
+    detail = "over several workers it would set a parameter; use backend_parameters"
+    return Reason("bad_param", {"backend": BACKEND, "param": named, "detail": detail})
 
 
 def _check_beside(model: ModelFacts, fields: Mapping[str, Any]) -> None:

@@ -71,10 +71,13 @@ def worker_config(settings: Settings, places: Places) -> WorkerConfig:
         bind=LOOPBACK if embedded else ALL_INTERFACES,
         port=worker.worker_port,
         service_port_range=worker.service_port_range,
+        tunnel_port_range=worker.rpc_server_port_range,
+        lends_devices=not worker.disable_rpc_servers,
         metrics=not worker.disable_metrics,
         metrics_port=worker.metrics_port,
         reserved=worker.system_reserved,
         backend_paths=worker.backend_paths,
+        program_path=environment().get("PATH", ""),
     )
 
 

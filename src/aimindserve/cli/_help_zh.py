@@ -251,6 +251,7 @@ CHINESE: Mapping[str, str] = {
     "Begin with so many lines, at most.": "最多从这么多行开始。",
     "Only lines with this text.": "只显示包含此文本的行。",
     "Only this instance of the deployment.": "只看部署中的此实例。",
+    "The process on this worker, of an instance on several.": "跨节点实例在此工作节点上的进程。",
     # ls, ps
     "List deployments: what is to be served, and how much of it is ready.": (
         "列出部署：要提供哪些模型，已有多少就绪。"

@@ -42,6 +42,7 @@ _COLOURS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 )
 @click.option("--grep", metavar="TEXT", help="Only lines with this text.")
 @click.option("-i", "--instance", help="Only this instance of the deployment.")
+@click.option("--worker", help="The process on this worker, of an instance on several.")
 def logs(here: Invocation, name: str, **options: Any) -> None:
     """Read the log of a deployment's instances, and follow it.
 
@@ -73,7 +74,11 @@ def query_of(options: Mapping[str, Any]) -> LogQuery:
         raise InvalidError(words("--previous and --run exclude each other."))
     chosen = "previous" if previous else None if run is None else str(run)
     return LogQuery(
-        tail=options["tail"], follow=options["follow"], run=chosen, text=options["grep"]
+        tail=options["tail"],
+        follow=options["follow"],
+        run=chosen,
+        text=options["grep"],
+        worker=options["worker"],
     )
 
 

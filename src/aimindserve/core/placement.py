@@ -52,3 +52,15 @@ class Placement:
     def worker(self) -> WorkerName:
         """The worker of rank 0, which answers requests."""
         return self.ranks[0].worker
+
+    @property
+    def workers(self) -> tuple[WorkerName, ...]:
+        """Its workers in the order of their ranks, each once."""
+        return tuple(dict.fromkeys(rank.worker for rank in self.ranks))
+
+    def lends(self, worker: str) -> bool:
+        """Whether `worker` only lends its devices to rank 0, which sends them the layers: it needs
+        none of the model's files."""
+        mine = [rank for rank in self.ranks if rank.worker == worker]
+        cut = all(claim.layers for rank in mine for claim in rank.claims)
+        return worker != self.worker and bool(mine) and cut and any(each.claims for each in mine)

@@ -262,6 +262,13 @@ CATALOGUE: Mapping[str, ReasonText] = {
         "Make the workers alike, or choose the devices with gpu_selector.",
         "使这些节点保持一致，或用 gpu_selector 指定设备。",
     ),
+    "version_differs": ReasonText(
+        "{worker} has {have}, and most other workers have {usual}: all that share one model must "
+        "have the same.",
+        "{worker} 上为 {have}，多数其他节点为 {usual}：共享同一模型的节点必须版本一致。",
+        "Install the same version on all of them.",
+        "在这些节点上安装相同的版本。",
+    ),
     "no_fit": ReasonText(
         "No worker can take this instance: {summary}.",
         "没有工作节点可以运行该实例：{summary}。",
@@ -297,6 +304,19 @@ CATALOGUE: Mapping[str, ReasonText] = {
         "{worker} 的端口范围 {range} 已用尽。",
         "Widen --service-port-range on that worker.",
         "在该节点上扩大 --service-port-range。",
+    ),
+    "rank_waiting": ReasonText(
+        "The model starts when its process on {worker} is ready: {detail}.",
+        "等待 {worker} 上的进程就绪后启动：{detail}。",
+        "It goes on by itself; if it does not, look at that worker: aimindserve describe {worker}",
+        "会自动继续；否则请检查该节点：aimindserve describe {worker}",
+    ),
+    "rank_lost": ReasonText(
+        "The process on {worker} that holds a part of the model has ended or cannot be reached.",
+        "{worker} 上持有部分模型的进程已退出或无法连接。",
+        "All of it starts again by itself. If it happens again, read its log: "
+        "aimindserve logs {name}",
+        "将整体自动重启。若反复出现，请查看日志：aimindserve logs {name}",
     ),
     "start_timeout": ReasonText(
         "The engine did not become ready within {timeout} (stage: {stage}).",

@@ -27,6 +27,7 @@ from aimindserve.scheduler.base import (
 from aimindserve.scheduler.memo import Steady, kept, kept_of_all, token
 from aimindserve.scheduler.pack import way
 from aimindserve.scheduler.refusals import refuse
+from aimindserve.scheduler.versions import unlike
 from aimindserve.scheduler.world import World
 
 T = TypeVar("T")
@@ -314,11 +315,23 @@ class Kind:
 
     def _flat(self) -> Objections:
         could = Counter(id(each.sheet) for each in self._against if not each.reasons)
+        odd = self._unlike()
         return tuple(
             (worker.name, reason)
             for worker, each in zip(self.world.now, self._against, strict=True)
-            for reason in each.reasons or _not_together(worker, each.sheet, could)
+            for reason in (
+                *(each.reasons or _not_together(worker, each.sheet, could)),
+                *odd.get(worker.name, ()),
+            )
         )
+
+    def _unlike(self) -> Mapping[str, Sequence[Reason]]:
+        """Worker -> that its version keeps it from taking part in a cut over several workers."""
+        spread = next((each for each in self.sheets if _is_spread(each.shape)), None)
+        if spread is None:
+            return {}
+        found = unlike(spread.ask, spread.shape, self.world.now)
+        return {worker: (reason,) for worker, reason in found.items()}
 
     def _all_objections(self, moment: int) -> "list[_Against]":
         world = self.world
@@ -416,6 +429,10 @@ def _not_together(worker: WorkerView, sheet: Sheet | None, could: Counter[int]) 
     params = {"worker": worker.name, "found": could[id(sheet)], "wanted": wanted}
     same = could[id(sheet)] >= wanted
     return (Reason("unlike_workers" if same else "too_few_workers", params),)
+
+
+def _is_spread(shape: Shape) -> bool:
+    return shape.layers is not None and shape.layers.remote_max > 0
 
 
 def _tests(filters: Sequence[Filter], ask: Ask, shape: Shape) -> Sequence[Test]:

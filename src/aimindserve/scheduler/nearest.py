@@ -24,6 +24,7 @@ from aimindserve.scheduler.pack import way
 from aimindserve.scheduler.packing.layers import Model
 from aimindserve.scheduler.plan import plan
 from aimindserve.scheduler.room import Pool, pools, rule
+from aimindserve.scheduler.versions import version
 
 TRIED = 3
 """Of each level so many are tried on the scheduler: those that seem to miss least."""
@@ -324,7 +325,8 @@ def _is_whole(ask: Ask, shape: Shape, need: Need, worker: WorkerView) -> bool:
 
 
 def _spread(ask: Ask, candidate: Candidate) -> Iterator[_Guess]:
-    """The worker with most room, and the others that could lend it the most."""
+    """Of each version of the engine the worker with most room, and those like it that could lend it
+    the most."""
     shape = candidate.shape
 
     def room(worker: WorkerView) -> tuple[int, str]:
@@ -332,8 +334,13 @@ def _spread(ask: Ask, candidate: Candidate) -> Iterator[_Guess]:
         return -max((sum(pool.free) for pool in found), default=0), worker.name
 
     usable = [each for each in candidate.workers if each.ram_free_bytes >= shape.ranks[0].ram.total]
-    for main in nsmallest(1, usable, key=room):
-        others = [each for each in candidate.others if each.name != main.name]
+    mains = {version(ask, shape, each): each for each in sorted(usable, key=room, reverse=True)}
+    for same, main in mains.items():
+        others = [
+            each
+            for each in candidate.others
+            if each.name != main.name and version(ask, shape, each) == same
+        ]
         lend = nsmallest(SPREAD_MAX - 1, (w for w in others if _pools(ask, shape, w)), key=room)
         if lend:
             homes = (main, *lend)

@@ -5,6 +5,7 @@ all workers, so that five hundred open streams do not each look at every change.
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import cast
 
 import anyio
@@ -12,9 +13,10 @@ import anyio
 from aimindserve.backends._declared import engine_env
 from aimindserve.core.facts import Options
 from aimindserve.core.ids import WorkerName
-from aimindserve.core.launch import Assignment, DesiredSet, FileAssignment
+from aimindserve.core.launch import Assignment, DesiredSet, FileAssignment, Peer
+from aimindserve.kit.secrets import keyed_hash
 from aimindserve.resources._kind import AnyResource
-from aimindserve.server.objects import Instance, instances, model_files
+from aimindserve.server.objects import Instance, find_worker, instances, model_files
 from aimindserve.store.base import Change, ChangeType, Resync, Store
 
 WATCHED = ("instance", "model-file", "worker")
@@ -25,13 +27,16 @@ Wish = tuple[frozenset[str], str, bool]
 NO_WISH: Wish = (frozenset(), "", False)
 
 
-def desired_set(store: Store, worker: str) -> DesiredSet:
-    """Everything that `worker` must run and hold now."""
+def desired_set(store: Store, worker: str, pepper: bytes = b"") -> DesiredSet:
+    """Everything that `worker` must run and hold now. `pepper`: the server's, from which secrets
+    between the workers of one placement are made."""
     return DesiredSet(
         revision=store.revision,
         worker=worker,
         instances=tuple(
-            _assignment(each) for each in instances(store) if is_assigned(each, worker)
+            _joined(store, _assignment(each), worker, pepper)
+            for each in instances(store)
+            if is_assigned(each, worker)
         ),
         files=tuple(
             FileAssignment(each.name, each.spec.model)
@@ -80,6 +85,26 @@ def _assignment(instance: Instance) -> Assignment:
     )
 
 
+def _joined(store: Store, assignment: Assignment, worker: str, pepper: bytes) -> Assignment:
+    """With what workers of one placement must know of each other. The secret is worked out anew
+    each time and stored nowhere; it ends with the placement."""
+    placement = assignment.placement
+    if len(placement.workers) < 2:
+        return assignment
+    secret = keyed_hash(pepper, f"tunnel {placement.id}")
+    if worker != placement.worker:
+        return replace(assignment, tunnel_secret=secret)
+    peers = tuple(Peer(name, *address_of(store, name)) for name in placement.workers[1:])
+    return replace(assignment, peers=peers, tunnel_secret=secret)
+
+
+def address_of(store: Store, worker: str) -> tuple[str, int]:
+    """Where a worker's agent listens; nowhere while it has not said."""
+    found = find_worker(store, worker)
+    seen = None if found is None else found.status.observed
+    return ("", 0) if seen is None else (seen.host, seen.port)
+
+
 class DesiredHub:
     """Wakes the streams of the workers that a change concerns."""
 
@@ -87,12 +112,14 @@ class DesiredHub:
         self._store = store
         self._waiting: dict[str, set[anyio.Event]] = {}
         self._wishes: dict[str, Wish] = {}
+        self._addresses: dict[str, tuple[str, int]] = {}
 
     async def run(self) -> None:
         """Follow the store for ever; begin anew with everything when it cannot go on."""
         while True:
             revision = self._store.revision
             self._wishes = {each.name: _wish(each) for each in instances(self._store)}
+            self._addresses = {}
             self._wake(list(self._waiting))
             if not await self._follow(revision):
                 return
@@ -115,12 +142,25 @@ class DesiredHub:
         if resource.kind == "model-file":
             return {resource.spec.worker} if change is not ChangeType.MODIFIED else ()
         if resource.kind == "worker":
-            return {resource.name} if gone else ()
+            return {resource.name} if gone else self._moved(resource.name)
         before = self._wishes.pop(resource.name, NO_WISH)
         now = NO_WISH if gone else _wish(cast("Instance", resource))
         if not gone:
             self._wishes[resource.name] = now
         return before[0] | now[0] if before != now else ()
+
+    def _moved(self, worker: str) -> Iterable[str]:
+        """Who must know that `worker` listens elsewhere: all with whom it shares an instance."""
+        address = address_of(self._store, worker)
+        if self._addresses.get(worker) == address:
+            return ()
+        self._addresses[worker] = address
+        return {
+            name
+            for workers, _, _ in self._wishes.values()
+            if worker in workers
+            for name in workers - {worker}
+        }
 
     def _wake(self, workers: Iterable[str]) -> None:
         for worker in workers:

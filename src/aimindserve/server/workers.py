@@ -95,9 +95,11 @@ class WorkerRoutes:
         return answer(ack)
 
     async def _write_desired(self, write: Write, worker: str) -> None:
+        pepper = self._services.parts.config.pepper
         with self._services.desired.waiter(worker) as waiter:
             while self._store.find("worker", worker) is not None:
-                await write(event(encode(desired_set(self._store, worker)), name="desired"))
+                wanted = desired_set(self._store, worker, pepper)
+                await write(event(encode(wanted), name="desired"))
                 while not await waiter.changed(KEEP_ALIVE_S):
                     await write(KEEP_ALIVE)
                 await anyio.sleep(COALESCE_S)

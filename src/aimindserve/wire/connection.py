@@ -174,6 +174,21 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             raise ClientGoneError("the client hung up")
 
+    def switch(self, head: bytes, protocol: asyncio.Protocol) -> bool:
+        """Write `head` and leave the connection to `protocol`. For the request being answered, when
+        nothing has come in behind it."""
+        transport, intake = self._transport, self._intake
+        behind = intake.ready or intake.incoming is not None or intake.phase is not IDLE
+        if transport is None or transport.is_closing() or behind or self._refusal is not None:
+            return False
+        self._shared.connections.discard(self)
+        self._transport = self._active = None
+        transport.write(head)
+        transport.set_protocol(protocol)
+        protocol.connection_made(transport)
+        intake.close()
+        return True
+
     def cut(self) -> None:
         """Close at once; what was not sent is lost."""
         if self._transport is not None:

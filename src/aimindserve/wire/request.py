@@ -5,6 +5,7 @@ Answer in one of three ways: `respond` (bytes), `start` + `write` + `finish` (a 
 `wire.upstream.relay` (what another server says). All of them are plain calls; `drain` waits.
 """
 
+import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -35,6 +36,8 @@ class Channel(Flow, Protocol):
     def may_keep_alive(self) -> bool: ...
 
     async def drain(self) -> None: ...
+
+    def switch(self, head: bytes, protocol: asyncio.Protocol) -> bool: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -202,6 +205,19 @@ class Request:
         if self.ended:
             raise ClientGoneError("the client hung up")
         await self._channel.drain()
+
+    def switch(self, name: bytes, protocol: asyncio.Protocol) -> bool:
+        """Answer 101 and leave the connection to `protocol`, which speaks `name` from here on; this
+        server counts and limits it no more. False, and nothing is answered, when the client is gone
+        or has sent something behind its request: whose bytes would those be?"""
+        if self.ended or self.started:
+            return False
+        head = status_line(101) + b"connection: upgrade\r\nupgrade: %b\r\n\r\n" % name
+        if not self._channel.switch(head, protocol):
+            return False
+        self.started = self.ended = True
+        self.on_disconnect = self.on_pressure = self.on_drain = None
+        return True
 
     def abort(self) -> None:
         """Cut the connection: the client sees that the answer is not complete."""

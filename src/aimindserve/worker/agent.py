@@ -6,7 +6,7 @@ Deciding is `decide`, doing is `perform`, telling is `tell`; this file only turn
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from aimindserve.accelerators.base import Accelerator, Host
@@ -59,6 +59,8 @@ from aimindserve.worker.state import AgentState
 from aimindserve.worker.survey import Survey
 from aimindserve.worker.tell import Teller, Telling
 from aimindserve.worker.traffic import Traffic
+from aimindserve.worker.tunnel_door import Door, DoorParts
+from aimindserve.worker.tunnels import Place, Tunnels, Ways
 
 log = get_logger("worker")
 
@@ -139,6 +141,15 @@ class Agent:
                 clock=clock,
             )
         )
+        self._tunnels = Tunnels(
+            Ways(
+                ports=config.tunnel_port_range,
+                clock=clock,
+                tasks=self._tasks,
+                changed=self._alarm.ring,
+                lost=self._lost,
+            )
+        )
         self.listeners = Listeners(
             Serving(
                 config=config,
@@ -150,6 +161,15 @@ class Agent:
                 traffic=self.traffic,
                 shelf=edges.logs,
                 picture=self._picture,
+                door=Door(
+                    DoorParts(
+                        assignments=self._assignments,
+                        processes=lambda: self.board.processes,
+                        trouble=self._teller.trouble,
+                        suspect=self.suspect,
+                        traffic=self.traffic,
+                    )
+                ),
             )
         )
 
@@ -204,6 +224,7 @@ class Agent:
     def _step(self) -> float:
         """Start everything that is due; how long until something may be due again."""
         now = self._clock.monotonic()
+        self._tunnels.want(self._led(), self._alive())
         observed = self._observe(now)
         actions: tuple[Action, ...]
         if self._desired is None:
@@ -217,17 +238,38 @@ class Agent:
                 self._tasks.spawn(self._edges.logs.forget(action.instance), name=name)
             else:
                 self._tasks.spawn(self._do(action), name=name)
-        self._teller.look(self._desired, observed.taken)
+        self._teller.look(self._desired, observed)
         due = next_time(self._desired, self.board.snapshot(), now)
         return IDLE_S if due is None else min(IDLE_S, due - now)
 
     def _observe(self, now: float) -> Observed:
-        observed = self.board.snapshot()
+        held = self._tunnels.held()
+        observed = replace(self.board.snapshot(), held=held, worker=self.name)
         wanted = () if self._desired is None else self._desired.instances
         if any(may_start(assignment, observed, now) for assignment in wanted):
             first, last = self._config.service_port_range
             return replace(observed, taken=self._edges.ports.taken(first, last))
         return observed
+
+    def _led(self) -> Sequence[Assignment]:
+        """Instances with processes on other workers that this one must reach."""
+        if not self._config.serve or self._desired is None:
+            return ()
+        return [each for each in self._desired.instances if each.peers and self._tunnelled(each)]
+
+    def _tunnelled(self, assignment: Assignment) -> bool:
+        backend = self._backends.get(assignment.placement.backend or assignment.backend)
+        return getattr(backend, "tunnelled", False)
+
+    def _alive(self) -> Collection[Place]:
+        handles = (process.handle for process in self.board.processes.values())
+        return {(handle.instance, handle.placement_id) for handle in handles}
+
+    def _lost(self, instance: str, placement: str, worker: str) -> None:
+        self.board.lose(
+            instance, placement, Reason("rank_lost", {"worker": worker, "name": instance})
+        )
+        self._alarm.ring()
 
     async def _do(self, action: Work) -> None:
         # Supervision point: a defect while performing must not leave its instance marked as busy
@@ -321,6 +363,7 @@ class Agent:
             await self._teller.leave()
             await self._drain()
         await self._tasks.aclose()
+        self._tunnels.close()
         if stop_engines:
             all_ended = await self._stop_all()
             # Else the next agent would take engines that were ended on purpose for crashed ones.
@@ -368,6 +411,7 @@ class Agent:
             devices=self.survey.devices,
             cpu_count=self.survey.inventory.cpu_count,
             installations=tuple(self.survey.installations),
+            tunnels=self._tunnels.ports_of,
         )
 
     def _proxy_key(self) -> str:

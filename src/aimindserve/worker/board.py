@@ -136,6 +136,15 @@ class Board:
         if process is not None:
             self._processes[token] = replace(process, pace=change(process))
 
+    def lose(self, instance: str, placement_id: str, reason: Reason) -> None:
+        """What an instance's process cannot do without is gone: it counts as ended, and what is
+        left of it is cleared away."""
+        for token, process in list(self._processes.items()):
+            handle = process.handle
+            mine = (handle.instance, handle.placement_id) == (instance, placement_id)
+            if mine and process.gone is None and not process.stopping:
+                self._processes[token] = replace(process, gone=reason)
+
     def mark(self, action: Action) -> None:
         """`action` is under way; `decide` will not ask for it again until it ends. Forgetting is
         done with this: were it put off, it could hit the next life of the instance."""

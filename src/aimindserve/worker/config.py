@@ -9,6 +9,7 @@ from aimindserve.core.device import Reserved
 PORT = 10150
 METRICS_PORT = 10151
 SERVICE_PORTS = (40000, 40063)
+TUNNEL_PORTS = (40064, 40095)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,10 @@ class WorkerConfig:
     port: int = PORT
     service_port_range: tuple[int, int] = SERVICE_PORTS
     """Inclusive; engines listen there on loopback."""
+    tunnel_port_range: tuple[int, int] = TUNNEL_PORTS
+    """Inclusive; engines reach their processes on other workers there, on loopback."""
+    lends_devices: bool = True
+    """Takes part in instances of llama.cpp over several workers."""
     metrics: bool = True
     metrics_bind: str = "0.0.0.0"  # noqa: S104 - Prometheus scrapes from elsewhere
     metrics_port: int = METRICS_PORT
@@ -41,6 +46,8 @@ class WorkerConfig:
     """Trusted for the server besides the system's authorities."""
     backend_paths: tuple[str, ...] = ()
     """`NAME=PATH`: interpreters and directories of engines that are installed here."""
+    program_path: str = ""
+    """Directories of programs, as in the PATH variable: engines are looked for there too."""
     runtime: str = "process"
     serve: bool = True
     """Answer on `port` and `metrics_port`; a simulated worker does not."""

@@ -133,8 +133,7 @@ def may_start(assignment: Assignment, observed: Observed, now: float) -> bool:
     """Whether nothing but a port is missing for a start of `assignment`."""
     if any(p.handle.instance == assignment.instance for p in observed.processes.values()):
         return False
-    seen = observed.files.get(assignment.model)
-    if seen is None or seen.observation.state is not FileState.READY:
+    if assignment.instance in observed.held or not _has_files(assignment, observed):
         return False
     course = observed.courses.get(assignment.instance)
     if course is None:
@@ -144,6 +143,13 @@ def may_start(assignment: Assignment, observed: Observed, now: float) -> bool:
     if not follows(course, assignment):
         return True
     return not course.given_up and (course.next_start is None or course.next_start <= now)
+
+
+def _has_files(assignment: Assignment, observed: Observed) -> bool:
+    if assignment.placement.lends(observed.worker):
+        return True
+    seen = observed.files.get(assignment.model)
+    return seen is not None and seen.observation.state is FileState.READY
 
 
 def _stops(desired: DesiredSet, observed: Observed, now: float) -> Iterator[Stop]:
@@ -219,7 +225,11 @@ def _forgets(desired: DesiredSet, observed: Observed) -> Iterator[Forget]:
 def _models(desired: DesiredSet) -> tuple[ModelRef, ...]:
     """Every model that somebody asks about, each once, in order."""
     models = [file.model for file in desired.files]
-    models.extend(assignment.model for assignment in desired.instances)
+    models.extend(
+        assignment.model
+        for assignment in desired.instances
+        if not assignment.placement.lends(desired.worker)
+    )
     return tuple(dict.fromkeys(models))
 
 

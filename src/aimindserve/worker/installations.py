@@ -1,8 +1,9 @@
 """Which engines are installed on this machine besides those that come with this program.
 
-Looks at files only: nothing of an engine is started or imported to learn its version. Looks where
-the user says (`backend_paths`), below `<data-dir>/backends`, into this program's own environment,
-and where vendors' installers put theirs.
+Looks at files only: nothing of an engine is started or imported to learn its version, but for
+llama.cpp's own programs (`llama_cpp_build`). Looks where the user says (`backend_paths`), below
+`<data-dir>/backends`, into this program's own environment, where vendors' installers put theirs,
+and on the PATH.
 """
 
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 from aimindserve.backends.base import Backend
 from aimindserve.core.launch import Installation
 from aimindserve.kit.log import get_logger
+from aimindserve.worker import llama_cpp_build
 
 log = get_logger("worker")
 
@@ -32,13 +34,14 @@ MINDIE_PLACES = (
 _VERSION = re.compile(r"^Version\s*[:=]\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
-def find(paths: Sequence[str], data_dir: Path) -> tuple[Installation, ...]:
+def find(paths: Sequence[str], data_dir: Path, program_path: str = "") -> tuple[Installation, ...]:
     """What is there now, what the user named first. `paths` are `NAME=PATH`; one that leads nowhere
-    is logged and left out."""
+    is logged and left out. `program_path`: where a shell would look for programs."""
     found = [*_named(paths), *_below(data_dir / "backends")]
     found += _in_interpreter(Path(sys.executable))
     for place in MINDIE_PLACES:
         found += _mindie(Path(place))
+    found += llama_cpp_build.on_path(program_path)
     return tuple(dict.fromkeys(found))
 
 
@@ -62,17 +65,26 @@ def _named(paths: Sequence[str]) -> Iterable[Installation]:
     for entry in paths:
         name, _, text = entry.partition("=")
         place = Path(text).expanduser()
-        there = _mindie(place) if name == MINDIE else _in_interpreter(_python(place))
+        there = _named_by(name, place)
         mine = [found for found in there if found.name == name]
         if not mine:
             log.warning("installation.missing", backend=name, path=text)
         yield from mine
 
 
+def _named_by(name: str, place: Path) -> Iterable[Installation]:
+    if name == MINDIE:
+        return _mindie(place)
+    if name == llama_cpp_build.NAME:
+        return llama_cpp_build.in_directory(place if place.is_dir() else place.parent)
+    return _in_interpreter(_python(place))
+
+
 def _below(folder: Path) -> Iterable[Installation]:
     if folder.is_dir():
         for environment in sorted(folder.iterdir()):
             yield from _in_interpreter(_python(environment))
+            yield from llama_cpp_build.in_directory(environment)
 
 
 def _python(place: Path) -> Path:

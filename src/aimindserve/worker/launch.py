@@ -1,6 +1,6 @@
 """From an assignment to the process that serves it: context, exposure, environment. No I/O."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aimindserve.accelerators.base import Accelerator
@@ -31,6 +31,8 @@ class Bench:
     """What each accelerator plugin found here."""
     cpu_count: int
     installations: tuple[Installation, ...] = ()
+    tunnels: Callable[[Assignment], tuple[tuple[str, int], ...]] = lambda _: ()
+    """(worker, loopback port) of each further worker of an instance that is led from here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,7 @@ def prepare(
         cpu_count=bench.cpu_count,
         exposure=exposure,
         installations=bench.installations,
+        tunnels=bench.tunnels(assignment),
     )
     spec = backend.launch(context)
     env = {**dict(spec.env), **dict(assignment.options.env), **dict(exposure.env)}
@@ -104,7 +107,10 @@ def expose(assignment: Assignment, bench: Bench) -> Exposure:
             params={"reason": "device_missing", "device": missing[0]},
         )
     env: list[tuple[str, str]] = []
+    pretended = False
     for name, devices in bench.devices.items():
         mine = [device for device in devices if device.id in claimed]
-        env.extend(bench.accelerators[name].expose(mine).env)
-    return Exposure(tuple(env))
+        exposed = bench.accelerators[name].expose(mine)
+        env.extend(exposed.env)
+        pretended = pretended or exposed.pretended
+    return Exposure(tuple(env), pretended)

@@ -12,7 +12,7 @@ from aimindserve.kit.log import get_logger
 from aimindserve.runtimes.base import Handle, Runtime
 from aimindserve.runtimes.process import ProcessRuntime
 from aimindserve.sources.base import Source
-from aimindserve.worker import inventory
+from aimindserve.worker import inventory, llama_cpp_build
 from aimindserve.worker.config import WorkerConfig
 from aimindserve.worker.edges import Edges
 from aimindserve.worker.files import ModelFiles
@@ -21,7 +21,7 @@ from aimindserve.worker.installations import find
 from aimindserve.worker.logs import RunLogs
 from aimindserve.worker.meter import HttpMeter
 from aimindserve.worker.ports import LocalPorts, owner_check
-from aimindserve.worker.probe import HttpProber
+from aimindserve.worker.probe import LoopbackProber
 from aimindserve.worker.state import StateFile
 
 log = get_logger("worker")
@@ -58,7 +58,10 @@ class LocalMachine:
         # Supervision point: a directory that cannot be read must not take the worker down.
         try:
             config = self._config
-            return await asyncio.to_thread(find, config.backend_paths, config.data_dir)
+            places = (config.backend_paths, config.data_dir, config.program_path)
+            found = await asyncio.to_thread(find, *places)
+            lent = config.lends_devices
+            return [each for each in found if lent or each.name != llama_cpp_build.NAME]
         except OSError as error:
             log.error("installations.unreadable", exc_info=error)
             return ()
@@ -93,11 +96,12 @@ def real_edges(
     def owns(handle: Handle, pid: int) -> bool:
         return runtime.owns(handle, pid) if isinstance(runtime, ProcessRuntime) else True
 
+    ports = LocalPorts()
     return Edges(
-        prober=HttpProber(owner_check(owns)),
+        prober=LoopbackProber(owner_check(owns), lambda port: bool(ports.taken(port, port))),
         meter=HttpMeter(),
         machine=LocalMachine(config, accelerators, host),
-        ports=LocalPorts(),
+        ports=ports,
         files=ModelFiles(sources, str(config.cache_dir)),
         memory=StateFile(config.root),
         logs=RunLogs(config.root / "runs", config.log_dir / "serve"),

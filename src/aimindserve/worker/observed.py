@@ -139,6 +139,9 @@ class FileSeen:
 class Observed:
     """Everything `decide` may know."""
 
+    worker: str = ""
+    """What the server calls this machine."""
+
     processes: Mapping[str, Process] = field(default_factory=dict[str, Process])
     """By token."""
     courses: Mapping[str, Course] = field(default_factory=dict[str, Course])
@@ -148,6 +151,8 @@ class Observed:
     """Inclusive range for engines."""
     taken: frozenset[int] = frozenset()
     """Ports of the range that somebody listens on."""
+    held: Mapping[str, Reason] = field(default_factory=dict[str, Reason])
+    """Instance -> why its first process must not be started now: others of it are not ready."""
 
 
 def belongs(process: Process, assignment: Assignment) -> bool:

@@ -8,7 +8,7 @@ ready answer counts, the listener must be proven to belong to it.
 import asyncio
 from collections.abc import Callable
 
-from aimindserve.core.launch import Probe
+from aimindserve.core.launch import Probe, ProbeKind
 from aimindserve.runtimes.base import Handle
 from aimindserve.worker.life import Answer
 
@@ -19,14 +19,19 @@ Owns = Callable[[Handle], bool | None]
 """Whether this engine listens on its own port; None where the system does not tell. Blocks."""
 
 
-class HttpProber:
-    """GET on the engine's health path: 2xx is ready, 503 is loading, all else is no answer."""
+class LoopbackProber:
+    """GET on the engine's health path: 2xx is ready, 503 is loading, all else is no answer. Or, of
+    engines that answer no questions, whether they listen."""
 
-    def __init__(self, owns: Owns) -> None:
+    def __init__(self, owns: Owns, taken: Callable[[int], bool]) -> None:
+        """`taken`: whether anybody listens on a port of loopback."""
         self._owns = owns
+        self._taken = taken
 
     async def ask(self, handle: Handle, probe: Probe, *, confirm: bool) -> Answer:
         """One health check, within two seconds."""
+        if probe.kind is ProbeKind.LISTENS:
+            return await asyncio.to_thread(self._listens, handle)
         status = await _status(handle.port, probe.path)
         if status == 503:
             return Answer.LOADING
@@ -35,6 +40,14 @@ class HttpProber:
         if confirm and await asyncio.to_thread(self._owns, handle) is False:
             return Answer.FOREIGN
         return Answer.READY
+
+    def _listens(self, handle: Handle) -> Answer:
+        """Nothing is sent, not even a connection opened: one that serves a single client at a time
+        would take the probe for it."""
+        owned = self._owns(handle)
+        if owned is False:
+            return Answer.FOREIGN
+        return Answer.READY if owned or self._taken(handle.port) else Answer.SILENT
 
 
 async def _status(port: int, path: str) -> int:

@@ -1,6 +1,7 @@
 """The worker's own HTTP server: the only way from outside to an engine, its logs and nothing else.
 
-Whoever asks must present the proxy key that the server gave to this worker. A request that names an
+Whoever asks must present the proxy key that the server gave to this worker; only other workers of
+an instance come with the secret of its placement instead (`tunnel_door`). A request that names an
 instance is passed to that instance's engine on loopback, byte for byte; the caller's credentials
 and our own headers end here, the engine sees its own secret instead.
 """
@@ -40,6 +41,7 @@ from aimindserve.wire.upstream import (
 from aimindserve.worker.log_reader import TAIL_MAX, Wish, coming, past
 from aimindserve.worker.observed import Health, Process
 from aimindserve.worker.traffic import Traffic
+from aimindserve.worker.tunnel_door import PREFIX, Door
 
 LOOPBACK = "127.0.0.1"
 SEARCH_MAX = 200
@@ -73,6 +75,7 @@ class ProxyParts:
     shelf: Shelf
     pool: Pool
     clock: Clock
+    door: Door
 
 
 class Proxy:
@@ -87,6 +90,8 @@ class Proxy:
         if instance is None and request.path == "/healthz":
             request.respond(200, b"ok\n")
             return None
+        if instance is None and request.path.startswith(PREFIX):
+            return self._tunnel(request)
         try:
             self._authenticate(request)
             if instance is not None:
@@ -102,6 +107,12 @@ class Proxy:
         presented = given[0].decode("latin-1") if len(given) == 1 else ""
         if not same(presented, f"Bearer {key}") or not key:
             raise UnauthenticatedError("The worker's proxy key is missing or wrong.")
+
+    async def _tunnel(self, request: Request) -> None:
+        try:
+            await self._parts.door.handle(request)
+        except AimsError as error:
+            refuse(request, error)
 
     def _find(self, instance: str) -> Process:
         mine = [p for p in self._parts.processes().values() if p.handle.instance == instance]

@@ -14,6 +14,7 @@ from aimindserve.worker.config import WorkerConfig
 from aimindserve.worker.observed import Process
 from aimindserve.worker.proxy import Proxy, ProxyParts, Shelf, error_reply
 from aimindserve.worker.traffic import Traffic
+from aimindserve.worker.tunnel_door import Door
 
 log = get_logger("worker")
 
@@ -36,6 +37,7 @@ class Serving:
     traffic: Traffic
     shelf: Shelf
     picture: Callable[[], metrics.Picture]
+    door: Door
 
 
 class Listeners:
@@ -62,6 +64,7 @@ class Listeners:
                 shelf=serving.shelf,
                 pool=pool,
                 clock=serving.clock,
+                door=serving.door,
             )
         )
         front = ServerConfig(host=config.bind, port=config.port, error_reply=error_reply)
@@ -77,6 +80,7 @@ class Listeners:
 
     async def stop(self) -> None:
         """Finish what is under way for a moment, then close."""
+        self._serving.door.close()
         for server in self._servers:
             await server.stop(DRAIN_S)
         self._servers.clear()

@@ -21,7 +21,7 @@ from aimindserve.worker.board import Board
 from aimindserve.worker.config import WorkerConfig
 from aimindserve.worker.link import Identity, ServerLink
 from aimindserve.worker.membership import Membership
-from aimindserve.worker.observed import Moment
+from aimindserve.worker.observed import Moment, Observed
 from aimindserve.worker.survey import Survey
 
 log = get_logger("worker")
@@ -75,12 +75,20 @@ class Teller:
         """Where the worker really listens; 0 for no metrics."""
         self._port, self._metrics_port = port, metrics_port
 
-    def look(self, desired: DesiredSet | None, taken: frozenset[int] = frozenset()) -> None:
-        """Something may have changed; report at once if the server must know. `taken`: ports that
-        others listen on, if somebody looked."""
+    def trouble(self, instance: str) -> str:
+        """Why an instance does not run here, as was told last; empty when there is nothing."""
+        seen = self._before.get(instance)
+        return "" if seen is None or seen.reason is None else seen.reason.message
+
+    def look(self, desired: DesiredSet | None, around: Observed | None = None) -> None:
+        """Something may have changed; report at once if the server must know. `around`: what was
+        known a moment ago besides what is on the board, if somebody looked."""
         means = self._means
         now = Moment(means.clock.monotonic(), means.clock.now())
-        observed = replace(means.board.snapshot(), taken=taken)
+        around = around or Observed()
+        observed = replace(
+            means.board.snapshot(), taken=around.taken, held=around.held, worker=around.worker
+        )
         name = means.membership.identity.name if means.membership.identity else means.config.name
         own = told.instances(name, desired, observed, self._before, now)
         changed_set = desired is not self._desired

@@ -154,10 +154,13 @@ def _waits_for(
     worker: str, assignment: Assignment, observed: Observed, at: Moment
 ) -> Reason | None:
     seen = observed.files.get(assignment.model)
-    if seen is None or seen.observation.state in {FileState.CHECKING, FileState.FETCHING}:
-        return Reason("file_checking", {"worker": worker})
-    if seen.observation.state is not FileState.READY:
-        return seen.observation.reason
+    if not assignment.placement.lends(worker):
+        if seen is None or seen.observation.state in {FileState.CHECKING, FileState.FETCHING}:
+            return Reason("file_checking", {"worker": worker})
+        if seen.observation.state is not FileState.READY:
+            return seen.observation.reason
+    if assignment.instance in observed.held:
+        return observed.held[assignment.instance]
     ready = may_start(assignment, observed, at.monotonic)
     if ready and choose_port(observed, frozenset()) is None:
         first, last = observed.ports

@@ -14,6 +14,7 @@ from aimindserve.wire.upstream import Pool
 from aimindserve.worker.logs import RunLogs
 from aimindserve.worker.proxy import Proxy, ProxyParts
 from aimindserve.worker.traffic import Traffic
+from aimindserve.worker.tunnel_door import Door, DoorParts
 from integration.cli.serving import INVENTORY, USAGE
 
 KEY = "proxy-key"
@@ -42,9 +43,11 @@ class Machine:
         async def start():
             clock = SystemClock()
             self._pool = Pool(clock)
+            traffic = Traffic()
             parts = ProxyParts(
                 key=lambda: KEY, processes=dict, going=lambda *_: self._going,
-                suspect=print, traffic=Traffic(), shelf=self._logs, pool=self._pool, clock=clock,
+                suspect=print, traffic=traffic, shelf=self._logs, pool=self._pool, clock=clock,
+                door=Door(DoorParts(dict, dict, str, print, traffic)),
             )  # fmt: skip
             self._server = await serve(Proxy(parts).handle, ServerConfig(port=self._port), clock)
             self._port = self._server.port

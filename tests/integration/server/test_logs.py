@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 
 from integration.server.control_plane import Open, plane
-from integration.server.test_worker_protocol import place, report, seen
+from integration.server.test_worker_protocol import across, place, report, seen
 
 
 class Machine:
@@ -51,6 +51,22 @@ def run(scenario):
             await scenario(found, made)
 
     asyncio.run(go())
+
+
+def test_each_process_of_an_instance_on_several_workers_has_a_log():
+    async def scenario(found, made):
+        await found.add_worker("v")
+        await found.store.update("instance", "d-1", across("v", "w"))
+        path = "/api/v1/instances/d-1/logs?worker="
+        answer = await found.call("GET", f"{path}w", "ada")
+        assert (answer.status_code, answer.text) == (200, "one\ntwo\n")
+        assert "worker" not in made.asked[0].split()[1]
+        assert (await found.call("GET", path, "ada")).status_code == 503, "v has not reported"
+        elsewhere = await found.call("GET", f"{path}x", "ada")
+        assert elsewhere.status_code == 404
+        assert elsewhere.json()["hint"] == "It runs on v, w."
+
+    run(scenario)
 
 
 def test_the_last_lines():

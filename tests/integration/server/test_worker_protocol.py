@@ -201,6 +201,72 @@ def test_the_desired_set_at_once_and_at_every_change():
     run(scenario)
 
 
+def across(*workers):
+    ranks = tuple(Rank(WorkerName(each)) for each in workers)
+
+    def widen(current):
+        placement = replace(current.status.placement, ranks=ranks)
+        status = current.status.model_copy(update={"placement": placement})
+        return replace(current, status=status)
+
+    return widen
+
+
+def test_workers_of_one_placement_learn_of_each_other_and_nobody_else_does():
+    async def scenario(found):
+        for name in ("u", "v", "w"):
+            await found.add_worker(name)
+        await report(found, "v", observed=seen(host="10.0.0.7", port=10250))
+        await place(found, "wide", "w", "p1")
+        await found.store.update("instance", "wide", across("w", "v", "u"))
+        await place(found, "alone", "v", "p2")
+        sets, streams = {}, {}
+        for name in ("u", "v", "w"):
+            path = f"/api/v1/workers/{name}/desired"
+            streams[name] = Open(found.app, path, found.headers[name])
+            first = read_set((await streams[name].blocks(1))[0])
+            sets[name] = {each.instance: each for each in first.instances}
+        led = sets["w"]["wide"]
+        assert [(each.worker, each.host, each.port) for each in led.peers] == [
+            ("v", "10.0.0.7", 10250), ("u", "", 0),
+        ]  # fmt: skip
+        assert sets["v"]["wide"].peers == ()
+        secret = led.tunnel_secret
+        assert len(secret) >= 32
+        assert {sets[name]["wide"].tunnel_secret for name in "uvw"} == {secret}
+        assert sets["v"]["alone"].tunnel_secret == ""
+        assert secret not in repr(led)
+
+        # It is in no answer but these: not in what the store keeps, nor in what people are told.
+        for path in ("/api/v1/instances", "/api/v1/instances/wide", "/api/v1/workers"):
+            assert secret not in (await found.call("GET", path, "admin")).text
+
+        await report(found, "v", observed=seen(host="10.0.0.8", port=10250))
+        moved = read_set((await streams["w"].blocks(1))[0])
+        assert moved.instances[0].peers[0].host == "10.0.0.8", "the first one is told at once"
+        for stream in streams.values():
+            await stream.close()
+
+    run(scenario)
+
+
+def test_another_placement_has_another_secret():
+    async def scenario(found):
+        for name in ("v", "w"):
+            await found.add_worker(name)
+        secrets = set()
+        for number in (1, 2):
+            await place(found, f"wide-{number}", "w", f"p{number}")
+            await found.store.update("instance", f"wide-{number}", across("w", "v"))
+        stream = Open(found.app, "/api/v1/workers/w/desired", found.headers["w"])
+        first = read_set((await stream.blocks(1))[0])
+        secrets = {each.tunnel_secret for each in first.instances}
+        assert len(secrets) == 2
+        await stream.close()
+
+    run(scenario)
+
+
 def test_what_a_worker_saw_wakes_nobody():
     async def scenario(found):
         await found.add_worker("w")

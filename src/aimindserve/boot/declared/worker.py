@@ -45,9 +45,9 @@ class Worker:
     ).field((40000, 40063))
     rpc_server_port_range: tuple[int, int] = Setting(
         Form.PORT_RANGE,
-        "Ports of RPC servers, both ends included.",
-        "RPC 服务器使用的端口范围,含两端。",
-        stage=Stage.LATER,
+        "Ports on loopback behind which RPC servers of other workers are reached, both ends "
+        "included.",
+        "本机回环地址上用于访问其他节点 RPC 服务器的端口范围,含两端。",
     ).field((40064, 40095))
     disable_metrics: bool = Setting(
         Form.SWITCH,
@@ -61,9 +61,8 @@ class Worker:
     ).field(10151)
     disable_rpc_servers: bool = Setting(
         Form.SWITCH,
-        "Do not run RPC servers.",
-        "不运行 RPC 服务器。",
-        stage=Stage.LATER,
+        "Run no RPC servers and use none: no model over this worker and others with llama.cpp.",
+        "不运行也不使用 RPC 服务器:本节点不参与 llama.cpp 的跨节点模型。",
     ).field(default=False)
     rpc_server_args: tuple[str, ...] = Setting(
         Form.WORDS,
@@ -89,10 +88,10 @@ class Worker:
     backend_paths: tuple[str, ...] = Setting(
         Form.ITEMS,
         "Where inference backends are installed: `NAME=PATH`, the path of a Python environment, "
-        "its interpreter, or MindIE's directory. Environments below `<data-dir>/backends` are "
-        "found without it.",
-        "推理后端的安装位置:`NAME=PATH`,可为 Python 环境、其解释器或 MindIE 目录。"
-        "`<data-dir>/backends` 下的环境会自动发现。",
+        "its interpreter, or the directory of MindIE or of llama.cpp's programs (`llama.cpp-rpc`). "
+        "What is below `<data-dir>/backends` is found without it.",
+        "推理后端的安装位置:`NAME=PATH`,可为 Python 环境、其解释器、MindIE 目录或 llama.cpp "
+        "程序目录(`llama.cpp-rpc`)。`<data-dir>/backends` 下的安装会自动发现。",
         example='["vllm=/opt/vllm"]',
     ).field(())
     tools_download_base_url: str | None = Setting(

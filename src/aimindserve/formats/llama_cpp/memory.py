@@ -104,6 +104,23 @@ def on_devices(
     )
 
 
+def on_workers(
+    facts: ModelFacts, settings: Settings, *, devices_max: int, remote_max: int
+) -> tuple[MemoryParts, Layers]:
+    """The same with all layers on devices, up to `remote_max` of them on other workers.
+
+    What goes to one of those is sent a tensor at a time, whole: the process there holds the message
+    (`RPC_CMD_SET_TENSOR` in ggml-rpc.cpp), rank 0 what it read from the file and the message made
+    of it (`serialize_set_tensor`). Facts do not tell tensors: a layer counts, or the output.
+    """
+    base, layers = on_devices(facts, settings, partial=False, devices_max=devices_max)
+    message = max(each.weights for each in layers.device)
+    remote = layers.remote_ram + MemoryParts(runtime=message)
+    return base + MemoryParts(runtime=2 * message), replace(
+        layers, remote_max=remote_max, remote_ram=remote
+    )
+
+
 def need(facts: ModelFacts, settings: Settings, gpu_layers: int = 0) -> Need:
     """Of the host, and of one device that holds the last `gpu_layers` entries (the output is one
     of them, `--n-gpu-layers`)."""

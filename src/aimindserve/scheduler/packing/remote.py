@@ -4,7 +4,7 @@ The main process runs on one worker and holds the end of the model on its own de
 it computes last is where the answer leaves; the runs before that lie on remote devices. This is the
 order in which llama.cpp counts them by itself: RPC devices first (`src/llama.cpp`, loading a model
 puts them at the front of the list). In the placement rank 0 is the main process; each further rank
-is one remote device, in the order of their runs.
+is one remote device, in the order of their runs. All of them have the same version of the engine.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,6 +18,7 @@ from aimindserve.scheduler.base import Ask, WorkerView
 from aimindserve.scheduler.packing.base import Packed, overcommitted
 from aimindserve.scheduler.packing.layers import Model, Runs
 from aimindserve.scheduler.room import pools, rule
+from aimindserve.scheduler.versions import version
 
 CANDIDATES_MAX = 16
 """Remote devices that are considered: those with most free memory."""
@@ -31,6 +32,10 @@ class _Spot:
     worker: WorkerView
     device: Device
     free: int
+
+
+_Usable = tuple[int, str, WorkerView, list[_Spot]]
+"""(Less its usable memory, name, worker, its devices)."""
 
 
 class Remote:
@@ -58,12 +63,25 @@ class Remote:
             if worker.ram_free_bytes >= base
             for spots in (self._own(worker, base),)
         ]
-        for _, _, main, own in nsmallest(MAINS_TRIED, usable, key=lambda entry: entry[:2]):
-            far = self._far(main, others)
+        for _, _, main, own in self._tried(usable):
+            far = self._far(
+                main, [each for each in others if self._version(each) == self._version(main)]
+            )
             found = self._force(main, own, far) if forced else self._try(main, own, far)
             if found is not None:
                 return found
         return None
+
+    def _tried(self, usable: Sequence[_Usable]) -> Iterator[_Usable]:
+        """Of the workers of each version those with most usable memory: all ranks have the same."""
+        by_version: dict[str | None, list[_Usable]] = {}
+        for each in sorted(usable, key=lambda entry: entry[:2]):
+            by_version.setdefault(self._version(each[2]), []).append(each)
+        for group in by_version.values():
+            yield from group[:MAINS_TRIED]
+
+    def _version(self, worker: WorkerView) -> str | None:
+        return version(self._ask, self._shape, worker)
 
     def _own(self, worker: WorkerView, base: int) -> list[_Spot]:
         """The main worker's devices: of the type that has most memory, by index; none where all of

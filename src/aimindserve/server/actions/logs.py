@@ -54,6 +54,11 @@ class LogQuery(QueryModel):
         default="", pattern="^(previous|[0-9]{1,9})?$", description="A run's number, or previous."
     )
     q: str = Field(default="", max_length=SEARCH_MAX, description="Only lines with this in them.")
+    worker: str = Field(
+        default="",
+        max_length=63,
+        description="Of an instance on several workers, the process on this one; else the first.",
+    )
 
     def parameters(self) -> dict[str, str]:
         """As the worker's log path takes them."""
@@ -75,7 +80,7 @@ class LogsRoute:
         """Plain text: the last lines, and with follow the coming ones too."""
         principal, name = principal_of(request), name_of(request)
         query = read_query(request, LogQuery)
-        url, key = _address(self._services.parts.store, name)
+        url, key = _address(self._services.parts.store, name, query.worker)
         async with AsyncExitStack() as opening:
             upstream = await opening.enter_async_context(_ask(url, key, query))
             if upstream.status_code != 200:
@@ -96,8 +101,8 @@ class LogsRoute:
         return response
 
 
-def _address(store: Store, name: str) -> tuple[str, str]:
-    """(URL of the log on the worker, the worker's proxy key)."""
+def _address(store: Store, name: str, wanted: str) -> tuple[str, str]:
+    """(URL of the log on the worker, the worker's proxy key). `wanted`: which of its workers."""
     instance = get_instance(store, name)
     placement = instance.status.placement
     if placement is None:
@@ -106,12 +111,18 @@ def _address(store: Store, name: str) -> tuple[str, str]:
             hint=f"See why: aimindserve why {name}",
             params={"kind": "log", "name": name},
         )
-    worker = find_worker(store, placement.worker)
+    home = wanted or placement.worker
+    if home not in placement.workers:
+        raise NotFoundError(
+            f"{name} has no process on {home}.",
+            hint=f"It runs on {', '.join(placement.workers)}.",
+            params={"kind": "log", "name": name},
+        )
+    worker = find_worker(store, home)
     seen = None if worker is None else worker.status.observed
     if worker is None or seen is None:
         raise UnavailableError(
-            f"The worker {placement.worker} has not said where it can be reached.",
-            params={"worker": placement.worker},
+            f"The worker {home} has not said where it can be reached.", params={"worker": home}
         )
     check_host(seen.host)
     return f"http://{authority(seen.host, seen.port)}/logs/{name}", worker.spec.proxy_key
