@@ -131,6 +131,15 @@ def test_going_back_unchanged_where_memory_ran_out_is_noticed(monkeypatch):
     assert "unchanged" in first_failure(scenario, range(20)).failure
 
 
+def test_a_speed_with_every_answers_first_token_is_noticed(monkeypatch):
+    def blind(process):
+        pace = process.pace
+        return (None, 0.0) if pace is None else (int(pace.tokens), pace.seconds)
+
+    monkeypatch.setattr("aimindserve.worker.told.generated", blind)
+    assert "tokens/s, not" in first_failure(replace(BASE, visits_every_s=15.0)).failure
+
+
 def test_unknown_words_in_a_scenario_are_refused():
     with pytest.raises(SettingsError):
         parse("title: x\nfalts: {}\n")

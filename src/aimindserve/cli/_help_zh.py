@@ -164,7 +164,9 @@ CHINESE: Mapping[str, str] = {
     "List what models were predicted to take beside what they took. Without a subcommand: list.": (
         "列出模型的内存预测值与实测值。不带子命令时列出全部。"
     ),
-    "List estimates: memory predicted and measured, and the error.": "列出估算：预测内存、实测内存与误差。",
+    "List estimates: memory predicted and measured, the error, and what one request gets.": (
+        "列出估算：预测内存、实测内存、误差与单个请求的速度。"
+    ),
     "Forget what was measured under NAME, as `estimates -o wide` shows it.": (
         "清除 NAME 的实测数据；名称见 `estimates -o wide`。"
     ),

@@ -14,7 +14,7 @@ def estimates() -> None:
 @client_command("ls", outputs=TABLES, group=estimates)
 @listing_options
 def ls(here: Invocation, filters: tuple[str, ...], sort: str | None, no_header: bool) -> None:
-    """List estimates: memory predicted and measured, and the error.
+    """List estimates: memory predicted and measured, the error, and what one request gets.
 
     \b
     aimindserve estimates

@@ -66,14 +66,18 @@ class Expected:
         }
 
 
-def expected(estimates: Iterable[Estimate], digest: str, backend: str) -> Expected:
-    """What is known of a model (by its digest) with a backend."""
+def expected(
+    estimates: Iterable[Estimate], digest: str, backend: str, *, generates: bool = True
+) -> Expected:
+    """What is known of a model (by its digest) with a backend. One that is to embed or rank does
+    not generate, however fast the same model does when it writes text."""
     same: dict[tuple[Key, str], Seen] = {}
     similar: dict[str, Seen] = {}
     for each in estimates:
         spec, status = each.spec, each.status
         if (spec.digest, spec.backend) == (digest, backend):
-            seen = Seen(tuple(start.seconds for start in status.starts), status.speeds)
+            starts = tuple(start.seconds for start in status.starts)
+            seen = Seen(starts, status.speeds if generates else ())
             same[key_in(each), spec.device] = seen
             similar[spec.device] = similar.get(spec.device, _NOTHING).with_more(seen)
     return Expected(same, similar)

@@ -43,7 +43,7 @@ from aimindserve.controllers.views import (
     workers,
 )
 from aimindserve.core.errors import ExistsError, InvalidError, NotFoundError
-from aimindserve.core.facts import ModelRef
+from aimindserve.core.facts import Category, ModelRef
 from aimindserve.core.ids import WorkerName, worker_of
 from aimindserve.core.placement import Placement
 from aimindserve.core.report import FileState
@@ -198,7 +198,10 @@ class Fits:
         if spec is None or facts is None or not isinstance(priced, Priced):
             return lambda _placement, _kind: {}
         backend = priced.backend
-        known = expected(estimates(self._store), facts_digest(facts), backend)
+        purposes = facts.served_for(spec.categories).categories
+        generates = not purposes or Category.LLM in purposes
+        listed, digest = estimates(self._store), facts_digest(facts)
+        known = expected(listed, digest, backend, generates=generates)
 
         def of(placement: Placement, kind: str) -> dict[str, Any]:
             key = key_of(facts, backend, spec, placement.shape, placement.parameters)

@@ -22,7 +22,13 @@ from aimindserve.controllers.constants import DEFAULTS, ControllerConstants
 from aimindserve.controllers.failures import next_try
 from aimindserve.controllers.learned import Learned
 from aimindserve.controllers.snapshot import Snapshots
-from aimindserve.controllers.views import Instance, find_deployment, instances, workers
+from aimindserve.controllers.views import (
+    Instance,
+    find_deployment,
+    find_estimate,
+    instances,
+    workers,
+)
 from aimindserve.core.errors import ConflictError, NotFoundError
 from aimindserve.core.placement import Placement
 from aimindserve.core.reason import Reason
@@ -75,6 +81,8 @@ class SchedulingController:
         self._snapshots = parts.snapshots or Snapshots(parts.store, parts.leases)
         self._writer = Writer()
         self._learned = Learned(parts.store, parts.clock)
+        self._sizes: dict[str, object] = {}
+        """Estimate -> what of it sizes are made of."""
         self._short: dict[str, WorkerView] = {}
         """The workers as they were when somebody was refused last; empty when nobody waits."""
         self._wake: Callable[[str], None] = lambda _key: None
@@ -88,8 +96,8 @@ class SchedulingController:
         def cluster(_resource: AnyResource) -> Iterable[str]:
             return (KEY,)
 
-        kinds = ("worker", "instance", "model-file", "estimate")
-        return dict.fromkeys(kinds, cluster)
+        kinds = ("worker", "instance", "model-file")
+        return {**dict.fromkeys(kinds, cluster), "estimate": self._learned_anew}
 
     def keys(self) -> Iterable[str]:
         return (KEY,)
@@ -133,6 +141,17 @@ class SchedulingController:
         now = self._snapshots.view(worker)
         if now is not None and _has_more(now, self._short.get(worker)):
             self._wake(KEY)
+
+    def _learned_anew(self, estimate: AnyResource) -> Iterable[str]:
+        """Sizes are made of what engines took; how fast they are makes no room."""
+        now = find_estimate(self._store, estimate.name)
+        sizes = None if now is None else (now.status.samples, now.status.shortage)
+        if sizes == self._sizes.get(estimate.name):
+            return ()
+        self._sizes.pop(estimate.name, None)
+        if sizes is not None:
+            self._sizes[estimate.name] = sizes
+        return (KEY,)
 
     def _waiting(self) -> Sequence[Instance]:
         waiting = [

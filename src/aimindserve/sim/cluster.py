@@ -65,6 +65,8 @@ class Cluster:
         self.clock = SimClock()
         self.lines: dict[str, Line] = {}
         self.machines: dict[str, SimMachine] = {}
+        self.tokens_s: dict[str, float] = {}
+        """Machine -> what a request gets in a second of the engines on it, in truth."""
         self.server: SimServer | None = None
         self.lives = 0
         self.awake_since: float | None = None
@@ -159,11 +161,12 @@ class Cluster:
         line = self.lines[name] = Line()
         link = SimLink(line, lambda: self.server, clock, chance.stream(self.seed, f"line-{name}"))
         rng = chance.stream(self.seed, f"machine-{name}")
+        tokens_s = chance.stream(self.seed, f"speed-{name}").uniform(5.0, 100.0)
 
         def play(_spec: LaunchSpec, place: RunPlace) -> Script:
             self.trace.add("engine.start", name, place.instance, place.run)
             load_s, stop_s = rng.uniform(1.0, 20.0), rng.uniform(0.1, 3.0)
-            return Script(load_s=load_s, stop_s=stop_s, rss_bytes=RSS_BYTES)
+            return Script(load_s=load_s, stop_s=stop_s, rss_bytes=RSS_BYTES, tokens_s=tokens_s)
 
         shape = MachineShape(
             devices=self.scenario.devices,
@@ -182,6 +185,7 @@ class Cluster:
             tells=rng.random() < TELLING_SHARE,
             play=play,
         )
+        self.tokens_s[name] = tokens_s
         machine = self.machines[name] = SimMachine(parts)
         return machine
 

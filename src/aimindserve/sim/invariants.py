@@ -3,7 +3,8 @@
     at every commit     revisions grow by one · a placement is never changed · no device or RAM is
                         promised beyond what it has · nobody is given up who could be heard
                         · nobody is put back unchanged where it ran out of memory
-                        nor beside what others are reported to use
+                        nor beside what others are reported to use · what is written of an engine's
+                        speed is its speed
     every second        one living process per instance · no device used beyond its memory · nothing
                         unassigned runs on · who waits has a reason · routes lead to living engines
                         · nobody stays where he ran out of memory
@@ -57,6 +58,7 @@ HEARD_AFTER_S = 20.0
 WINDOW_S = 300.0
 TAKEN_SHARE = 0.8
 """What engines really take of their claims."""
+SPEED_ERROR = 0.01
 RESERVED_BYTES = 1024**3
 SOON_S = 60.0
 REPORTS_KEPT = 3
@@ -88,6 +90,10 @@ class Invariants:
         self._revision = 0
         self.decided = 0
         """Commits that were not measurements."""
+        self.written = 0
+        """Commits but for those that say only what an engine has generated: it decides nothing."""
+        self._estimates: dict[str, Mapping[str, Any]] = {}
+        """What was written of each, but for that."""
         self._claims: dict[str, _Claims] = {}
         self._known: dict[str, Mapping[str, int]] = {}
         """Placement id -> what it holds, also after the instance is gone."""
@@ -130,10 +136,13 @@ class Invariants:
             self._breach(f"revision {change.revision} follows {self._revision}")
         self._revision = change.revision
         self.decided += change.row.kind != "estimate"
+        self.written += change.row.kind != "estimate"
         if change.row.kind == "instance":
             self._instance_changed(change)
         elif change.row.kind == "worker":
             self._worker_changed(change)
+        elif change.row.kind == "estimate":
+            self._estimate_changed(change)
         elif change.row.kind == "deployment":
             status = msgspec.json.decode(change.row.status)
             self._failures[change.row.name] = status.get("failures", ())
@@ -399,6 +408,16 @@ class Invariants:
         if len(recent) > 1:
             self._breach(f"{len(recent)} workers were given up within ten seconds")
         self._check_mass(now)
+
+    def _estimate_changed(self, change: ChangeRow) -> None:
+        status = cast("dict[str, Any]", msgspec.json.decode(change.row.status))
+        for each in status.get("speeds", ()):
+            told, true = each["tokens"] / each["seconds"], self.cluster.tokens_s[each["worker"]]
+            if abs(told / true - 1) > SPEED_ERROR:
+                self._breach(f"{each['worker']} generates {true:.1f} tokens/s, not {told:.1f}")
+        name, rest = change.row.name, {**status, "speeds": ()}
+        self.written += self._estimates.get(name) != rest
+        self._estimates[name] = rest
 
     def _check_mass(self, now: float) -> None:
         """A third of the fleet that went away together long ago must not be torn down. Whoever the

@@ -135,6 +135,7 @@ class SimMachine:
         self.files = GivenFiles(parts.models)
         self._memory = KeptInMemory(f"{rng.getrandbits(128):032x}")
         self._tasks: TaskSupervisor | None = None
+        self._agent_now: Agent | None = None
 
     @property
     def agent_runs(self) -> bool:
@@ -145,13 +146,23 @@ class SimMachine:
         """Start the agent, as the machine's service manager would."""
         if self._tasks is None:
             self._tasks = TaskSupervisor(self._parts.clock)
-            self._tasks.keep_running(self._agent().run, name=f"agent.{self.name}")
+            self._agent_now = self._agent()
+            self._tasks.keep_running(self._agent_now.run, name=f"agent.{self.name}")
 
     async def crash_agent(self) -> None:
         """The agent is gone, its engines live on."""
         if self._tasks is not None:
-            tasks, self._tasks = self._tasks, None
+            tasks, self._tasks, self._agent_now = self._tasks, None, None
             await tasks.aclose()
+
+    def visit(self) -> None:
+        """Every engine that can be reached here answers one request."""
+        agent = self._agent_now
+        for process in () if agent is None else agent.board.processes.values():
+            if agent is not None and self.runtime.answer(process.handle) == "ready":
+                agent.traffic.begin(process.token)
+                self.runtime.visited(process.handle)
+                agent.traffic.end(process.token)
 
     async def power_off(self) -> None:
         """The machine is gone with everything that ran on it; its disk remains."""

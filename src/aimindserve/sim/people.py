@@ -129,6 +129,15 @@ class People:
         return [each.name for each in self._cluster.store.list(kind)]
 
 
+async def visit(cluster: Cluster) -> None:
+    """Ask every engine something now and then, for ever."""
+    every_s = cluster.scenario.visits_every_s
+    while every_s:
+        await cluster.clock.sleep(every_s)
+        for machine in cluster.machines.values():
+            machine.visit()
+
+
 async def _cordon(store: Store, name: str, *, cordoned: bool) -> None:
     def change(current: AnyResource) -> AnyResource:
         return replace(current, spec=current.spec.model_copy(update={"cordoned": cordoned}))

@@ -21,7 +21,7 @@ from aimindserve.sim.cluster import Cluster
 from aimindserve.sim.faults import FAULTS, Trouble
 from aimindserve.sim.invariants import InvariantError, Invariants
 from aimindserve.sim.loop import VirtualLoop, run_virtual
-from aimindserve.sim.people import People
+from aimindserve.sim.people import People, visit
 from aimindserve.sim.scenario import Fault, Scenario, find
 from aimindserve.sim.trace import Trace
 
@@ -116,6 +116,7 @@ class _Run:
         await people.deploy_all()
         ends = cluster.clock.monotonic() + cluster.size.lasts_s
         life = self._tasks.spawn(people.go_on(), name="people")
+        self._tasks.spawn(visit(cluster), name="visitors")
         troubles = self._let_loose(ends)
         await self._pass(lambda: cluster.clock.monotonic() < ends)
         await self._pass(lambda: not all(task.done() for task in troubles))
@@ -187,15 +188,15 @@ class _Run:
 
     async def _fall_silent(self) -> None:
         """Wait until nothing has been written for a while: what was refused may find room late."""
-        store, clock = self._cluster.store, self._cluster.clock
+        invariants, clock = self._invariants, self._cluster.clock
         began = since = clock.monotonic()
-        seen = store.revision
+        seen = invariants.written
         while clock.monotonic() - since < QUIET_S:
             if clock.monotonic() - began > self._scenario.settle_s:
-                raise InvariantError(f"writes go on after everything settled: {store.revision}")
+                raise InvariantError(f"writes go on after everything settled: {seen}")
             await self._look()
-            if store.revision != seen or self._is_unsettled() or self._invariants.about_to_try():
-                seen, since = store.revision, clock.monotonic()
+            if invariants.written != seen or self._is_unsettled() or invariants.about_to_try():
+                seen, since = invariants.written, clock.monotonic()
 
 
 @contextmanager

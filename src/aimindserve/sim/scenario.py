@@ -54,6 +54,8 @@ class Scenario:
     """Within this long after the last fault everything must be as wanted."""
     people_every_s: float = 0.0
     """Mean time between two changes by people; 0: nobody changes anything."""
+    visits_every_s: float = 0.0
+    """How often every engine answers a request; 0: nobody asks anything."""
     faults: Mapping[str, Fault] = field(default_factory=dict[str, Fault])
     probe_every_s: float = 5.0
     """How often engines are asked how they are: the main cost of a run."""

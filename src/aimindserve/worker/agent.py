@@ -104,7 +104,7 @@ class Agent:
         self._desired: DesiredSet | None = None
         self.traffic = Traffic()
         self.board = Board(config.service_port_range)
-        self._pacer = Pacer(self.board, self.traffic, edges.meter, clock)
+        self.pacer = Pacer(self.board, self.traffic, edges.meter, clock)
         self.survey = Survey(
             edges.machine,
             clock,
@@ -215,7 +215,7 @@ class Agent:
         keep(self._follow, name="worker.follow")
         keep(self._teller.run, name="worker.report")
         keep(lambda: self.survey.watch(self.name), name="worker.survey")
-        keep(self._pacer.watch, name="worker.pace")
+        keep(self.pacer.watch, name="worker.pace")
         keep(self._tidy, name="worker.tidy")
         while True:
             pause_s = self._step()

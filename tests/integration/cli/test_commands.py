@@ -193,7 +193,8 @@ def test_describe_shows_placement_memory_and_reasons_with_fixes(served, capsys):
     deploy(served, "--name", "m", "--replicas", "2")
     served.add_worker()
     served.add_instance("m", "m-aaaaa", placement=placement())
-    served.observe("m-aaaaa", RunState.READY, run=1, pid=4242, port=40001)
+    counted = {"generated_tokens": 1230, "generated_s": 20.0}
+    served.observe("m-aaaaa", RunState.READY, run=1, pid=4242, port=40001, **counted)
     served.add_instance(
         "m", "m-bbbbb",
         refusal=refusal(worker="gpu-01", need="9 GiB", free="1 GiB", total="32 GiB"),
@@ -205,7 +206,9 @@ def test_describe_shows_placement_memory_and_reasons_with_fixes(served, capsys):
         assert part in page, part
     assert "Use a smaller quantisation" in page
     assert served.run("describe", "m-aaaaa") == 0
-    assert "gpu-01" in capsys.readouterr().out
+    page = capsys.readouterr().out
+    assert "gpu-01" in page
+    assert "61.5 tokens/s for one request (1230 tokens of this run)" in page
     assert served.run("describe", "gpu-01") == 0
     assert "30.0 GiB free of 32.0 GiB" in capsys.readouterr().out
 

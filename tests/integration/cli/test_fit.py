@@ -3,7 +3,7 @@
 import json
 
 from aimindserve.controllers.learned import facts_digest
-from aimindserve.core.measurement import Start
+from aimindserve.core.measurement import Speed, Start
 from aimindserve.resources.estimate import EstimateSpec, EstimateStatus
 from aimindserve.sim.cluster import model_facts
 from aimindserve.store.base import Draft
@@ -36,10 +36,38 @@ def test_it_says_how_long_a_start_took_before(served, capsys, monkeypatch):
     status = EstimateStatus(starts=(Start("p1", 0.0, 42.0), Start("p2", 0.0, 44.0)))
     served.do(served.store.create(Draft("estimate", "m", spec, status)))
     assert served.run("fit", PATH, *FAKE) == 0
-    assert "Ready in about 43 s" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "Ready in about 43 s" in told
+    assert "tokens/s" not in told
     monkeypatch.setenv("LANG", "zh_CN.UTF-8")
     assert served.run("fit", PATH, *FAKE) == 0
     assert "预计 43 s 后就绪" in capsys.readouterr().out
+
+
+def test_it_says_how_fast_one_request_was_answered_before(served, capsys, monkeypatch):
+    served.add_worker()
+    served.has_model(PATH)
+    spec = EstimateSpec(
+        model="m", digest=facts_digest(model_facts(0)), backend="fake", version="1", shape="other",
+        device="Epyc",
+    )  # fmt: skip
+    status = EstimateStatus(speeds=(Speed("p/1", "gpu-01", 0.0, 1230, 20.0),))
+    served.do(served.store.create(Draft("estimate", "m", spec, status)))
+    assert served.run("fit", PATH, *FAKE) == 0
+    told = capsys.readouterr().out
+    assert "About 61.5 tokens/s for one request" in told
+    assert "1230" in told
+    assert "Ready in about" not in told
+    assert served.run("fit", PATH, *FAKE, "-o", "json") == 0
+    expect = json.loads(capsys.readouterr().out)["placements"][0]["expect"]
+    assert (expect["tokens_s"], expect["tokens_source"], expect["source"]) == (
+        61.5,
+        "similar",
+        None,
+    )
+    monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+    assert served.run("fit", PATH, *FAKE) == 0
+    assert "单个请求约 61.5 tokens/s" in capsys.readouterr().out
 
 
 def test_what_does_not_fit_ends_with_six_and_says_what_would_help(served, capsys):

@@ -347,13 +347,16 @@ def test_numbers_are_shown_but_not_stored():
         await report(found, "w", [("d-1", running(rss_bytes=1))])
         revision = found.store.revision
         busy = replace(USAGE, cpu=0.9, ram_used_bytes=2 * GIB)
-        for _ in range(3):
-            await report(found, "w", [("d-1", running(rss_bytes=77))], observed=seen(usage=busy))
+        for tokens in (100, 200, 300):
+            moved = running(rss_bytes=77, generated_tokens=tokens, generated_s=tokens / 10)
+            await report(found, "w", [("d-1", moved)], observed=seen(usage=busy))
         assert found.store.revision == revision
         worker = (await found.call("GET", "/api/v1/workers/w", "ada")).json()
         assert worker["status"]["observed"]["usage"]["cpu"] == 0.9
         instance = (await found.call("GET", "/api/v1/instances/d-1", "ada")).json()
-        assert instance["status"]["observed"]["rss_bytes"] == 77
+        shown = instance["status"]["observed"]
+        assert shown["rss_bytes"] == 77
+        assert (shown["generated_tokens"], shown["generated_s"]) == (300, 30.0)
 
     run(scenario)
 

@@ -100,6 +100,33 @@ def test_a_stream_comes_through_piece_by_piece(tmp_path, ports, model):
     run(tmp_path, ports, check, assignment("dep-a", model, "--tokens=5", "--token-delay=0.05"))
 
 
+def test_what_an_engine_generates_is_told_as_it_counts_it(tmp_path, ports, model):
+    async def check(plane, agent, http):
+        async def generated(tokens):
+            await agent.pacer.look()
+            await plane.until(lambda: plane.seen("dep-a").generated_tokens == tokens)
+            return plane.seen("dep-a").generated_s
+
+        assert plane.seen("dep-a").generated_tokens is None
+        for _ in range(2):
+            await http.post("/v1/chat/completions", headers=ONE, json=CHAT)
+        seconds = await generated(2 * 29)
+        assert seconds > 0
+        async with http.stream(
+            "POST", "/v1/chat/completions", headers=ONE, json={**CHAT, "stream": True}
+        ) as answer:
+            async for _ in answer.aiter_raw():
+                pass
+        token = next(iter(agent.board.processes))
+        while agent.traffic.count(token):
+            await asyncio.sleep(0.01)
+        assert await generated(3 * 29) > seconds
+        # What is asked of it now and then is no request of anybody.
+        assert agent.traffic.handed(token) == 3
+
+    run(tmp_path, ports, check, assignment("dep-a", model, "--tokens=30", "--token-delay=0.002"))
+
+
 def test_an_engine_that_is_not_ready_gets_nothing(tmp_path, ports, model):
     async def check(plane, agent, http):
         await plane.until_state("dep-a", "loading")

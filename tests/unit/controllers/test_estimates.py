@@ -8,6 +8,7 @@ import pytest
 from aimindserve.controllers import estimates as controller
 from aimindserve.controllers.constants import DEFAULTS
 from aimindserve.controllers.learned import facts_digest, key_of
+from aimindserve.controllers.scheduling import SchedulingController
 from aimindserve.core.device import DeviceUsage, EngineUsage, Usage
 from aimindserve.core.ids import DeviceId
 from aimindserve.core.reason import Reason
@@ -255,6 +256,31 @@ def test_a_busy_engine_writes_when_what_it_generated_has_doubled():
         assert world.store.revision - before == writes
 
     in_world(test)
+
+
+def test_a_speed_alone_makes_nobody_plan_anew(monkeypatch):
+    plans = []
+    plan = SchedulingController.reconcile
+
+    async def counting(self, key):
+        plans.append(key)
+        return await plan(self, key)
+
+    monkeypatch.setattr(SchedulingController, "reconcile", counting)
+
+    async def test(world):
+        await deployed(world)
+        await ready(world, counted=(64, 1.0))
+        plans.clear()
+        tell(world, generated_tokens=640, generated_s=10.0)
+        await world.pass_(controller.WORKED_LOOK_S + 1.0)
+        assert speeds(world) == [(640, 10.0)]
+        assert plans == []
+        await world.store.delete("estimate", found(world)[0].name)
+        await world.pass_(1.0)
+        assert plans == ["cluster"]
+
+    in_world(test, constants=SLOW)
 
 
 def test_a_speed_is_known_though_the_memory_cannot_be_told():

@@ -9,7 +9,7 @@ from aimindserve.controllers.expect import Expected, Seen
 from aimindserve.controllers.inspections import MODELS_MAX, WAIT_S
 from aimindserve.controllers.learned import Key, key_of
 from aimindserve.core.errors import InvalidError, UnavailableError
-from aimindserve.core.facts import ModelRef, SourceName
+from aimindserve.core.facts import Category, ModelRef, SourceName
 from aimindserve.core.measurement import Speed, Start
 from aimindserve.kit.tasks import TaskSupervisor
 from aimindserve.kit.units import GIB
@@ -140,6 +140,9 @@ def test_it_says_how_fast_one_request_will_be_answered_as_far_as_engines_counted
         assert await speed(world) == (None, None, 0)
         await world.store.create(counted("2 devices", "H200", (600, 6.0)))
         assert await speed(world) == (100.0, "similar", 600)
+        embeds = spec("--vram=8GiB", categories=(Category.EMBEDDING,))
+        [told] = expect(await world.fits.answer(embeds))
+        assert told["tokens_s"] is None, "the same model writes no text then"
         # Enough of both runs together: all their tokens over all their seconds.
         await world.store.create(counted("1 device", "H200", (40, 4.0), (60, 1.0)))
         assert await speed(world) == (20.0, "same", 100)

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
+from aimindserve.core.launch import Counters
 from aimindserve.core.reason import Reason
 from aimindserve.core.report import FileObservation, FileState, RunState
 from aimindserve.worker import told
-from aimindserve.worker.observed import Course, FileSeen, Health, Moment
-from unit.worker.world import MODEL, PRESENT, desired, observed, process, wanted
+from aimindserve.worker.observed import Counted, Course, FileSeen, Health, Moment, Pace
+from unit.worker.world import MODEL, PRESENT, PROBE, desired, observed, process, wanted
 
 AT = Moment(10.0, 1000.0)
 
@@ -121,6 +124,18 @@ def test_memory_alone_is_no_news():
     small = (tuple(tell(want, observed(process(rss_bytes=1))).items()), ())
     large = (tuple(tell(want, observed(process(rss_bytes=9))).items()), ())
     assert told.essence(small) == told.essence(large)
+
+
+def test_what_it_has_generated_is_told_and_is_no_news():
+    want = desired(wanted())
+    counting = replace(PROBE, counters=Counters("tokens", "seconds", first_too=True))
+    pace = Pace(2, Counted(102.0, 5.0), 102.0, 5.0, 2.0)
+    before = tell(want, observed(process(health=Health.READY, probe=counting)))
+    after = tell(want, observed(process(health=Health.READY, probe=counting, pace=pace)))
+    assert before["i1"].generated_tokens is None
+    assert (after["i1"].generated_tokens, after["i1"].generated_s) == (100, 5.0)
+    first, second = ((tuple(each.items()), ()) for each in (before, after))
+    assert told.essence(first) == told.essence(second)
 
 
 def test_files_are_told_by_the_servers_names():
