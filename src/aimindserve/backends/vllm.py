@@ -55,6 +55,7 @@ _ENV_NAMES = (
     *("NCCL_CUMEM_ENABLE", "GLOO_SOCKET_IFNAME", "HCCL_", "HSA_OVERRIDE_GFX_VERSION"),
     *("PYTORCH_CUDA_ALLOC_CONF", "PYTORCH_ALLOC_CONF", "PYTORCH_NPU_ALLOC_CONF"),
     *("SAFETENSORS_FAST_GPU", "TOKENIZERS_PARALLELISM", "TORCH_NUM_THREADS"),
+    *("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"),
 )
 """Not every VLLM_ variable: some load plugins, open development endpoints or fetch adapters."""
 _OFFLINE = (
@@ -64,6 +65,17 @@ _OFFLINE = (
     ("DO_NOT_TRACK", "1"),
 )
 """Weights come from the worker's files, never from the network, and nothing is told to anybody."""
+_GIVE_BACK = (
+    ("MALLOC_MMAP_THRESHOLD_", str(1024**2)),
+    ("MALLOC_TRIM_THRESHOLD_", str(16 * 1024**2)),
+    ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
+)
+"""What a batch has used goes back to the system when glibc's malloc frees it (mallopt(3)). Else its
+thresholds grow with what is freed, to 32 and 64 MiB; tensors then lie among others in a heap that
+cannot shrink, and batches of 8,192 tokens took 877 MiB where their tensors are 320. Huge pages,
+where the system grants them, make up for most of the time that fresh pages take: 5 % more for a
+model of 0.4 GB, 20 % without them. An allocator that is loaded before (tcmalloc) reads none of it.
+"""
 
 
 class Vllm:
@@ -172,11 +184,13 @@ class Vllm:
 
 
 def _processor_env(fields: dict[str, Any]) -> list[tuple[str, str]]:
-    """The cache's size as every version of the build for processors reads it."""
+    """The cache's size as every version of the build for processors reads it, and an allocator that
+    keeps little of what is freed."""
     cache = fields.pop("kv-cache-memory-bytes", None)
     fields.pop("gpu-memory-utilization", None)
     gib = 0 if cache is None else max(-(-int(cache) // GIB), 1)
-    return [("VLLM_CPU_KVCACHE_SPACE", str(gib))] if gib else []
+    space = [("VLLM_CPU_KVCACHE_SPACE", str(gib))] if gib else []
+    return [*space, *_GIVE_BACK]
 
 
 def _is_turned(model: ModelFacts, categories: Sequence[Category]) -> bool:

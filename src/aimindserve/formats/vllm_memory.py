@@ -63,17 +63,18 @@ SERVER_BYTES = 1264 * MIB
 """Host memory of the API server and the engine's core together; see tests/bench/memory_vllm.py."""
 WORKER_BYTES = 2048 * MIB
 """Host memory of the process of one device: libraries, pinned buffers. Not measured here."""
-PROCESSOR_WORKER_BYTES = 816 * MIB
-"""The same of a worker that runs on processors; see tests/bench/memory_vllm.py."""
+PROCESSOR_RUNTIME_BYTES = 1360 * MIB
+"""Host memory that the server, the engine's core and a worker on processors have for themselves,
+libraries' data above all, and what they keep of what was freed; see tests/bench/memory_vllm.py."""
+PROCESSOR_LIBRARY_BYTES = 665 * MIB
+"""Pages of libraries' files in the three of them. A bound: how many are resident depends on what
+has been read before."""
 WORD_BYTES = 2304
 """A word of the vocabulary in the tokenizer of a process: 2.1 to 2.3 kB measured there with 32,000
 and 128,256 words. The server has one, and the engine's core, for structured answers."""
-PACKED_SHARE = 0.115
+PACKED_SHARE = 0.01
 """What rearranging weights for a processor's kernels leaves behind of layers, beside a second copy
-of the output matrix (`dispatch_cpu_unquantized_gemm`). Measured there: 0.06 to 0.13."""
-PROCESSOR_WORK_FACTOR, PROCESSOR_TOKEN_BYTES = 1.6, 62 * 1024
-"""What intermediate values take on processors, where kernels compute in float32 and freed memory is
-not given back: of what they take on a device, and for each token. Measured there."""
+of the output matrix (`dispatch_cpu_unquantized_gemm`). Measured there."""
 ENCODER_TOKENS = 16_384
 """Largest picture in tokens of the language model: Qwen2-VL's `max_pixels` 12,845,056."""
 ENCODER_WIDTHS = 12
@@ -274,15 +275,61 @@ def processor_need(facts: ModelFacts, settings: Settings, cache_bytes: int) -> M
     packed = int(layers * PACKED_SHARE + (parts.output or parts.embedding) * ratio)
     room = adapter_bytes(facts, settings.adapters, 1, facts.layer_count)
     room += _held_adapters(facts, settings)
-    work = int(layer_peak(facts, settings) * PROCESSOR_WORK_FACTOR)
-    work += PROCESSOR_TOKEN_BYTES * settings.batched_tokens
+    words = 2 * WORD_BYTES * facts.vocabulary_size
     return MemoryParts(
         weights=weights + packed + room,
         kv_cache=cache_bytes if has_pool(facts) else 0,
-        compute=max(work, activation_peak(facts, settings)),
-        runtime=SERVER_BYTES + PROCESSOR_WORKER_BYTES + 2 * WORD_BYTES * facts.vocabulary_size,
+        compute=processor_peak(facts, settings),
+        runtime=PROCESSOR_RUNTIME_BYTES + PROCESSOR_LIBRARY_BYTES + words,
         draft=int(draft_weights(facts, settings) * (1 + PACKED_SHARE)),
     )
+
+
+def processor_peak(facts: ModelFacts, settings: Settings) -> int:
+    """Peak of a batch on processors. Nothing is profiled there when no graphs are compiled
+    (`CPUWorker._should_warm_up_model`), so it comes with the first full batch."""
+    beside = settings.proposals.draft
+    layers = [processor_layer_peak(each, settings) for each in (facts, beside) if each is not None]
+    if is_encoder(facts):
+        return max(layers)
+    return max(*layers, sampling_peak(facts, settings), _encoding_peak(facts, settings))
+
+
+def processor_layer_peak(facts: ModelFacts, settings: Settings) -> int:
+    """Values of all tokens of a step in the widest moment of a layer, on processors.
+
+    Four rows of the model's width live through a layer: what came in and its residual, which the
+    loop over layers holds, and the layer's own (`LlamaModel.forward`). Beside them gate and up,
+    the activation of the gate and its product (`SiluAndMul.forward_native`), which a device
+    multiplies in place; or queries with keys and values, and queries again. Or a norm of them in
+    float32: the row, its residual and their sum (`ir/ops/layernorm.py`).
+    """
+    size = max(settings.weight_element_bytes, 2)
+    width = facts.embedding_length
+    query = facts.head_count * (facts.key_length or width // max(facts.head_count, 1))
+    rows = max(2 * query + _kv_width(facts), _inner_rows(facts))
+    norm = 3 * 4 * width
+    return settings.batched_tokens * (4 * width * size + max(size * rows, norm))
+
+
+def _inner_rows(facts: ModelFacts) -> int:
+    """Elements of a token inside the feed-forward part: four of its width where a gate goes with
+    it, else two. Experts compute for each that was chosen (not measured)."""
+    shared = facts.shared_expert_feed_forward_length
+    inner = (4 if _is_gated(facts) else 2) * (facts.feed_forward_length + shared)
+    if not facts.expert_count:
+        return inner
+    wide = facts.expert_feed_forward_length or facts.feed_forward_length
+    chosen = facts.expert_used_count * (4 * wide + facts.embedding_length) + 4 * shared
+    return max(inner, chosen)
+
+
+def _is_gated(facts: ModelFacts) -> bool:
+    """Whether three matrices make the feed-forward part, not two; so it is said where quantised
+    weights do not tell."""
+    stored = _stored_bytes(facts)
+    matrix = facts.embedding_length * facts.feed_forward_length * facts.layer_count * stored
+    return not stored or facts.part_bytes.mlp == 0 or facts.part_bytes.mlp > 2.5 * matrix
 
 
 def longest_context(facts: ModelFacts, settings: Settings, share_bytes: int) -> int:
@@ -335,10 +382,15 @@ def _stage_share(facts: ModelFacts, stage: int, stages: int) -> float:
 def _element_ratio(facts: ModelFacts, settings: Settings) -> float:
     """What weights weigh once loaded, to what they weigh in the file. `--dtype auto` makes 16 bit
     of float32 (`_get_and_verify_dtype` in vllm/config/model.py)."""
-    stored = {"F32": 4, "F64": 8}.get(facts.dtype, 2)
-    if facts.weight_bits or facts.dtype not in ("F64", "F32", "F16", "BF16"):
-        return 1.0
-    return (settings.weight_element_bytes or 2) / stored
+    stored = _stored_bytes(facts)
+    return (settings.weight_element_bytes or 2) / stored if stored else 1.0
+
+
+def _stored_bytes(facts: ModelFacts) -> int:
+    """Of one weight in the file; 0 where they are quantised."""
+    if facts.weight_bits:
+        return 0
+    return {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}.get(facts.dtype, 0)
 
 
 def _rotary_bytes(facts: ModelFacts) -> int:

@@ -333,6 +333,18 @@ def test_on_processors_the_cache_goes_where_every_version_reads_it():
     assert not any(word.startswith(("--kv-cache-mem", "--gpu-mem")) for word in spec.argv)
 
 
+def test_on_processors_what_a_batch_used_is_given_back():
+    """Its memory is predicted so (tests/bench/memory_vllm.py); devices have their own allocator."""
+    names = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"}
+    on_processors = PLUGIN.launch(context(shapes()[-1])).env
+    assert names <= dict(on_processors).keys()
+    on_devices = PLUGIN.launch(context(shapes()[0])).env
+    assert not names & dict(on_devices).keys()
+    options = Options(env=(("MALLOC_MMAP_THRESHOLD_", "4194304"),))
+    own = PLUGIN.launch(context(shapes()[-1], options)).env
+    assert dict(own)["MALLOC_MMAP_THRESHOLD_"] == "4194304", "the user's word is the last"
+
+
 def test_several_workers_are_refused_until_they_can_be_started():
     found = [s for s in shapes(LLAMA_31_70B, distributed=True) if s.across]
     with pytest.raises(UnsupportedError, match="several workers"):

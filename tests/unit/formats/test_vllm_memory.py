@@ -16,11 +16,13 @@ from aimindserve.formats.vllm_kv_cache import (
 from aimindserve.formats.vllm_memory import (
     GIB,
     MIB,
+    PROCESSOR_LIBRARY_BYTES,
     Settings,
     activation_peak,
     device_needs,
     layer_peak,
     longest_context,
+    processor_layer_peak,
     processor_need,
     rank_weights,
     stage_need,
@@ -55,22 +57,38 @@ def test_values_of_32_bit_take_twice_the_room():
     assert layer_peak(LLAMA_31_8B, wide) == 2 * layer_peak(LLAMA_31_8B, plain)
 
 
-def test_processors_are_claimed_what_they_were_measured_to_take():
-    """MiB of vLLM 0.32.0 on processors, tests/bench/memory_vllm.py: weights, batch, runtime."""
-    small = llama(8, 1024, 4096, 16, 4, 32_000, context_length=8192)
-    large = llama(8, 2048, 8192, 32, 4, 32_000, context_length=8192, head=64)
-    for facts, batch, weights, work, runtime in (
-        (small, 2048, 428, 186, 2200),
-        (small, 4096, 427, 390, 2201),
-        (small, 8192, 428, 921, 2199),
-        (large, 2048, 1401, 321, 2201),
-    ):
-        settings = Settings(2048, batched_tokens=batch, sequences=32)
-        need = processor_need(facts, settings, 1024 * MIB)
-        assert need.weights / MIB == pytest.approx(weights, rel=0.05)
-        assert need.runtime / MIB == pytest.approx(runtime, rel=0.05)
-        assert need.total / MIB >= weights + work + runtime + 1024
-        assert need.total / MIB <= (weights + work + runtime + 1024) * 1.05
+SMALL = llama(8, 1024, 4096, 16, 4, 32_000, context_length=8192)
+MEASURED = [
+    (SMALL, Settings(1024, sequences=32), 419, 80, 1466),
+]
+"""MiB of vLLM 0.32.0 on processors, tests/bench/memory_vllm.py: weights, work, runtime, each the
+highest of two runs; 628 to 632 of libraries in all of them."""
+
+
+@pytest.mark.parametrize(("facts", "settings", "weights", "work", "runtime"), MEASURED)
+def test_processors_are_claimed_what_they_were_measured_to_take(
+    facts, settings, weights, work, runtime
+):
+    need = processor_need(facts, settings, GIB)
+    assert need.weights / MIB == pytest.approx(weights, rel=0.05)
+    assert need.compute / MIB == pytest.approx(work, rel=0.05)
+    assert (need.runtime - PROCESSOR_LIBRARY_BYTES) / MIB == pytest.approx(runtime, rel=0.05)
+    assert need.total / MIB >= weights + work + runtime + 632 + 1024
+
+
+def test_a_gate_makes_two_more_rows_of_the_feed_forward_width_on_processors():
+    wide = replace(SMALL, feed_forward_length=16384)
+    gated = replace(wide, part_bytes=replace(wide.part_bytes, mlp=3 * 8 * 1024 * 16384 * 2))
+    plain = replace(wide, part_bytes=replace(wide.part_bytes, mlp=2 * 8 * 1024 * 16384 * 2))
+    more = processor_layer_peak(gated, S) - processor_layer_peak(plain, S)
+    assert more == S.batched_tokens * 2 * 2 * 16384
+    quantised = replace(plain, weight_bits=4)
+    assert processor_layer_peak(quantised, S) == processor_layer_peak(gated, S), "the bound"
+
+
+def test_a_norm_in_float32_is_the_widest_moment_of_flat_models():
+    flat = llama(8, 1024, 512, 16, 4, 32_000)
+    assert processor_layer_peak(flat, S) == S.batched_tokens * 1024 * (4 * 2 + 3 * 4)
 
 
 def test_ranks_beyond_the_kv_heads_hold_copies():
