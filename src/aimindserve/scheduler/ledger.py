@@ -380,17 +380,20 @@ def _is_grown(engine: _Seen, share: int, before: Known) -> bool:
 
 
 def _share(growth: int, engines: Sequence[_Seen]) -> tuple[dict[str, int], int]:
-    """(engine -> bytes, what is left): in proportion to the claims, up to them."""
+    """(engine -> bytes, what is left): in proportion to the claims, up to them. Of engines that came
+    between two measurements only the sum is known, and where a driver does not tell, that stays so:
+    when one of them ends, what the others hold may be off by what this was."""
     wanted = sum(engine.claim for engine in engines)
     given = min(growth, wanted)
-    shares: dict[str, int] = {}
-    left = given
-    for engine in engines:
-        part = min(given * engine.claim // wanted, left) if wanted else 0
-        shares[engine.name] = part
-        left -= part
-    if engines:
-        shares[engines[-1].name] += left
+    shares = {each.name: given * each.claim // wanted if wanted else 0 for each in engines}
+    left = given - sum(shares.values())
+    # Bytes that cannot be divided, one each: first to who has nothing (an engine holds something),
+    # then where rounding took most. Never beyond a claim.
+    order = sorted(
+        engines, key=lambda each: (shares[each.name] > 0, -(given * each.claim % (wanted or 1)))
+    )
+    for engine in order[:left]:
+        shares[engine.name] += 1
     return shares, growth - given
 
 

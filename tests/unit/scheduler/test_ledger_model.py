@@ -57,6 +57,8 @@ class Life:
         self.state = "placed"
         self.known = True
         """Whether the store still has it."""
+        self.apart = True
+        """Nobody else came between the measurements before and after it came."""
 
 
 class Device1(RuleBasedStateMachine):
@@ -67,6 +69,8 @@ class Device1(RuleBasedStateMachine):
         self.tells = tells
         """Whether the driver says who holds what."""
         self.lives = {}
+        self.coming = set()
+        """Who is not known to hold what it wanted, or was not at the last measurement."""
         self.foreign = 0
         self.residue = 0
         """What the driver has not cleared of engines that have ended."""
@@ -80,7 +84,10 @@ class Device1(RuleBasedStateMachine):
     @rule(size=st.integers(0, 60))
     def others_come_or_go(self, size):
         """A driver that does not tell cannot be understood if others come while an engine changes:
-        then they come between two measurements with nothing else between them."""
+        then they come between two measurements with nothing else between them. Of an engine that
+        holds nothing yet no driver tells."""
+        if self.tells and any(life.state == "loading" and not life.held for life in self.living()):
+            return
         if not self.tells:
             if not self.quiet() or self.residue:
                 return
@@ -98,6 +105,9 @@ class Device1(RuleBasedStateMachine):
             return
         life = data.draw(st.sampled_from(going))
         life.state = "loading"
+        self.coming.add(life)
+        for each in self.coming if len(self.coming) > 1 else ():
+            each.apart = False
         life.held = min(life.need, life.held + data.draw(st.integers(0, 20)))
 
     @rule(data=st.data())
@@ -117,10 +127,13 @@ class Device1(RuleBasedStateMachine):
     @rule(data=st.data(), at_once=st.booleans())
     def an_instance_ends(self, data, at_once):
         """Its worker stops it, measures, and then says that it is gone. Of a driver that does not
-        tell, nobody can know what the one that ends held while another was loading beside it."""
+        tell, nobody can know what the one that ends held while another was loading beside it, or
+        whether it had come together with another."""
         if not self.lives or (not self.tells and not self.quiet()):
             return
         name = data.draw(st.sampled_from(sorted(self.lives)))
+        if not self.tells and not self.lives[name].apart:
+            return
         if not self.tells:
             self.measure()  # who was never seen cannot be known to be leaving
         life = self.lives.pop(name)
@@ -158,6 +171,7 @@ class Device1(RuleBasedStateMachine):
             self.usage, claims_here("w", self.holdings()), self.attribution
         )
         self.heard_foreign = self.foreign + self.residue
+        self.coming = {life for life in self.coming if life.state == "loading"}
 
     @rule(claim=st.integers(1, 60), share=st.integers(1, 4))
     def place(self, claim, share):
@@ -175,12 +189,15 @@ class Device1(RuleBasedStateMachine):
         if not hasattr(self, "usage"):
             return
         if self.quiet() and not self.residue:
-            kept = self.usage, self.attribution, self.heard_foreign
+            kept = self.usage, self.attribution, self.heard_foreign, self.coming
             for _ in range(1 if self.tells else LOOKS_AT_LEAVING + STEADY_LOOKS):
                 self.measure()
             held = sum(max(life.claim, life.held) for life in self.lives.values())
             assert self.account().free == max(TOTAL - RESERVED - self.foreign - held, 0)
-            self.usage, self.attribution, self.heard_foreign = kept
+            self.usage, self.attribution, self.heard_foreign, self.coming = kept
+
+    def living(self):
+        return self.lives.values()
 
     def quiet(self):
         return all(life.state in ("ready", "placed") for life in self.lives.values())
