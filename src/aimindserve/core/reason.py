@@ -262,6 +262,13 @@ CATALOGUE: Mapping[str, ReasonText] = {
         "Make the workers alike, or choose the devices with gpu_selector.",
         "使这些节点保持一致，或用 gpu_selector 指定设备。",
     ),
+    "lends_nothing": ReasonText(
+        "{worker} is known by an address that only its own machine can use, so other workers could "
+        "not use its devices.",
+        "{worker} 登记的地址仅本机可用，其他节点无法使用其设备。",
+        "Start it with the address under which others reach it: --worker-ip ADDRESS",
+        "启动时指定其他节点可访问的地址：--worker-ip ADDRESS",
+    ),
     "version_differs": ReasonText(
         "{worker} has {have}, and most other workers have {usual}: all that share one model must "
         "have the same.",

@@ -181,6 +181,8 @@ class Machine:
     """None: work it out from this usage alone."""
     away: Reason | None = None
     """Why it is not ready, where more is known than that."""
+    local: bool = False
+    """Known by an address that only its own machine can use."""
 
 
 def snapshot(revision: int, machines: Iterable[Machine], holdings: Iterable[Holding]) -> Snapshot:
@@ -229,6 +231,7 @@ def view(machine: Machine, holdings: Sequence[Holding], grain: int = 1) -> Worke
         ),
         devices_of=_devices_of(machine.name, holdings),
         away=machine.away,
+        local=machine.local,
     )
 
 

@@ -13,8 +13,12 @@ class Traffic:
 
     def begin(self, token: str) -> None:
         """A request was handed to the engine."""
-        self._open[token] = self._open.get(token, 0) + 1
+        self.join(token)
         self._handed[token] = self._handed.get(token, 0) + 1
+
+    def join(self, token: str) -> None:
+        """Another process of its instance is connected with it, which may be about any request."""
+        self._open[token] = self._open.get(token, 0) + 1
 
     def end(self, token: str) -> None:
         """It has been answered, or nobody waits for the answer any more."""

@@ -228,6 +228,15 @@ def test_a_wrong_secret_opens_nothing(run, ports, given):
     run(ports, check)
 
 
+def test_the_worker_that_leads_lets_nobody_in(run, ports):
+    async def check(both):
+        both.there = both.led()
+        both.tunnels.want([both.led()], ())
+        await both.until(lambda: "secret" in both.tunnels.held()["i1"].message)
+
+    run(ports, check)
+
+
 def test_a_name_nobody_knows_is_answered_like_a_wrong_secret(run, ports):
     async def check(both):
         answers = []
