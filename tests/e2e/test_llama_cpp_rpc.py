@@ -254,7 +254,7 @@ def test_a_process_that_is_killed_takes_all_down_and_all_come_back(cluster):
 
     eventually(back, within_s=60, what=f"ready again: {lead.said()[-2000:]}")
     assert placed(system)["observed"]["ended"]["code"] == "rank_lost"
-    assert placed(system)["observed"]["ended"]["params"]["worker"] == "far-a"
+    assert placed(system)["observed"]["ended"]["params"]["peer"] == "far-a"
     system.wait_ready("spread", within_s=60)  # also in the gateway's table
     assert answer(system, "spread") == before
 

@@ -264,7 +264,7 @@ class Agent:
 
     def _lost(self, instance: str, placement: str, worker: str) -> None:
         self.board.lose(
-            instance, placement, Reason("rank_lost", {"worker": worker, "name": instance})
+            instance, placement, Reason("rank_lost", {"peer": worker, "name": instance})
         )
         self._alarm.ring()
 

@@ -84,7 +84,7 @@ class Span:
         return Knock(f"/tunnel/{self.instance}", PROTOCOL, self.secret)
 
     def closed(self, detail: str) -> Reason:
-        params = {"worker": self.peer.worker, "name": self.instance, "detail": detail}
+        params = {"peer": self.peer.worker, "name": self.instance, "detail": detail}
         return Reason("rank_waiting", params)
 
 
