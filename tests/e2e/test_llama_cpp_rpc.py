@@ -259,6 +259,22 @@ def test_a_process_that_is_killed_takes_all_down_and_all_come_back(cluster):
     assert answer(system, "spread") == before
 
 
+def test_a_worker_that_leaves_takes_it_down_and_brings_it_back(cluster):
+    system, _, _, far = cluster
+    before = answer(system, "spread")
+    far.process.send_signal(signal.SIGTERM)
+    assert far.process.wait(30) == 0
+    assert not far.engines()
+    eventually(
+        lambda: system.chat("spread", "Hi", max_tokens=1)[0] == 503,
+        within_s=20,
+        what="nobody is sent there",
+    )
+    far.start()
+    system.wait_ready("spread", within_s=90)
+    assert answer(system, "spread") == before
+
+
 def test_it_goes_and_leaves_nothing(cluster):
     system, *workers = cluster
     status, _ = system.request("DELETE", "/api/v1/deployments/spread")

@@ -166,6 +166,7 @@ class Agent:
                         trouble=self._teller.trouble,
                         suspect=self.suspect,
                         traffic=self._traffic,
+                        clock=clock,
                     )
                 ),
             )

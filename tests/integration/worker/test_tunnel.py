@@ -60,6 +60,7 @@ class Pair:
                 lambda instance: f"{instance} has no device left.",
                 self.suspected.append,
                 self.traffic,
+                self.clock,
             )
         )
         parts = ProxyParts(
