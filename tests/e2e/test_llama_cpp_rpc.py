@@ -275,6 +275,19 @@ def test_a_worker_that_leaves_takes_it_down_and_brings_it_back(cluster):
     assert answer(system, "spread") == before
 
 
+def test_an_agent_that_is_killed_takes_its_tunnels_along_and_the_next_one_starts_anew(cluster):
+    system, lead, *_ = cluster
+    before = answer(system, "spread")
+    (server,) = lead.engines()
+    lead.process.kill()
+    lead.process.wait()
+    assert server.is_running(), "engines outlive their agent"
+    lead.start()
+    eventually(lambda: not server.is_running(), within_s=40, what="it could reach nobody")
+    system.wait_ready("spread", within_s=90)
+    assert answer(system, "spread") == before
+
+
 def test_it_goes_and_leaves_nothing(cluster):
     system, *workers = cluster
     status, _ = system.request("DELETE", "/api/v1/deployments/spread")

@@ -331,6 +331,16 @@ def test_it_ends_with_the_placement_but_not_before_its_process(run, ports):
     run(ports, check)
 
 
+def test_a_process_whose_tunnels_went_with_an_agent_is_lost(run, ports):
+    async def check(both):
+        both.tunnels.want([both.led()], {("i1", "p1")})
+        assert both.lost == [("i1", "p1", "w2")]
+        both.tunnels.want([both.led()], {("i1", "p1")})
+        assert len(both.lost) == 1, "said once"
+
+    run(ports, check)
+
+
 def test_connections_are_bounded(run, ports):
     async def check(both):
         pairs = [await both.open() for _ in range(CONNECTIONS_MAX)]
