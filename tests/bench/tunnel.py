@@ -52,7 +52,12 @@ async def door(port: int, engine: int) -> None:
     one = process("i1", "p1", port=engine, health=Health.READY, checked=0.0)
     there = replace(wanted("i1"), placement=PLACED, tunnel_secret=SECRET)
     parts = DoorParts(
-        lambda: {"i1": there}, lambda: {one.token: one}, str, lambda _: None, Traffic()
+        lambda: {"i1": there},
+        lambda: {one.token: one},
+        str,
+        lambda _: None,
+        Traffic(),
+        SystemClock(),
     )
     made = Door(parts)
     await serve(made.handle, ServerConfig(port=port), SystemClock())

@@ -254,7 +254,37 @@ def test_a_process_that_is_killed_takes_all_down_and_all_come_back(cluster):
 
     eventually(back, within_s=60, what=f"ready again: {lead.said()[-2000:]}")
     assert placed(system)["observed"]["ended"]["code"] == "rank_lost"
-    assert placed(system)["observed"]["ended"]["params"]["worker"] == "far-a"
+    assert placed(system)["observed"]["ended"]["params"]["peer"] == "far-a"
+    system.wait_ready("spread", within_s=60)  # also in the gateway's table
+    assert answer(system, "spread") == before
+
+
+def test_a_worker_that_leaves_takes_it_down_and_brings_it_back(cluster):
+    system, _, _, far = cluster
+    before = answer(system, "spread")
+    far.process.send_signal(signal.SIGTERM)
+    assert far.process.wait(30) == 0
+    assert not far.engines()
+    eventually(
+        lambda: system.chat("spread", "Hi", max_tokens=1)[0] == 503,
+        within_s=20,
+        what="nobody is sent there",
+    )
+    far.start()
+    system.wait_ready("spread", within_s=90)
+    assert answer(system, "spread") == before
+
+
+def test_an_agent_that_is_killed_takes_its_tunnels_along_and_the_next_one_starts_anew(cluster):
+    system, lead, *_ = cluster
+    before = answer(system, "spread")
+    (server,) = lead.engines()
+    lead.process.kill()
+    lead.process.wait()
+    assert server.is_running(), "engines outlive their agent"
+    lead.start()
+    eventually(lambda: not server.is_running(), within_s=40, what="it could reach nobody")
+    system.wait_ready("spread", within_s=90)
     assert answer(system, "spread") == before
 
 

@@ -6,7 +6,8 @@
 Both listen on loopback; the agents carry what they say to each other (`worker.tunnels`). Devices
 are named in the order of the cut, remote ones first, so that no default of any build decides
 (`llama_prepare_model_devices` in src/llama.cpp takes `--device` as it is; `RPC0`, `RPC1` count over
-all `--rpc` addresses, `ggml_backend_rpc_add_server` in ggml-rpc.cpp). Checked with build 11434.
+all `--rpc` addresses, `ggml_backend_rpc_add_server` in ggml-rpc.cpp; since llama.cpp's pull request
+16276 of October 2025). Checked with build 11434.
 """
 
 import itertools
@@ -162,7 +163,7 @@ def _devices(context: LaunchContext) -> Iterable[str]:
             f"There is no way to {missing[0]} yet.",
             params={
                 "reason": "rank_waiting",
-                "worker": missing[0],
+                "peer": missing[0],
                 "name": context.assignment.instance,
                 "detail": "no port leads there",
             },

@@ -191,6 +191,7 @@ class Snapshots:
             backends=None if seen.backends is None else dict(seen.backends),
             attribution=self._attributions.get(worker.name),
             away=worker.status.reason,
+            local=_is_local(seen.host),
         )
 
     def _usage(self, name: str) -> Usage:
@@ -239,3 +240,8 @@ def _differing(
 def _alike(left: Iterable[Instance], right: Iterable[Instance]) -> int:
     """How many are the same objects before the first that are not."""
     return sum(1 for _ in takewhile(bool, map(is_, left, right)))
+
+
+def _is_local(host: str) -> bool:
+    """Whether an address leads back to whoever uses it."""
+    return host == "::1" or host.startswith("127.") or host == "localhost"

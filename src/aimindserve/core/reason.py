@@ -262,6 +262,13 @@ CATALOGUE: Mapping[str, ReasonText] = {
         "Make the workers alike, or choose the devices with gpu_selector.",
         "使这些节点保持一致，或用 gpu_selector 指定设备。",
     ),
+    "lends_nothing": ReasonText(
+        "{worker} is known by an address that only its own machine can use, so other workers could "
+        "not use its devices.",
+        "{worker} 登记的地址仅本机可用，其他节点无法使用其设备。",
+        "Start it with the address under which others reach it: --worker-ip ADDRESS",
+        "启动时指定其他节点可访问的地址：--worker-ip ADDRESS",
+    ),
     "version_differs": ReasonText(
         "{worker} has {have}, and most other workers have {usual}: all that share one model must "
         "have the same.",
@@ -306,14 +313,14 @@ CATALOGUE: Mapping[str, ReasonText] = {
         "在该节点上扩大 --service-port-range。",
     ),
     "rank_waiting": ReasonText(
-        "The model starts when its process on {worker} is ready: {detail}.",
-        "等待 {worker} 上的进程就绪后启动：{detail}。",
-        "It goes on by itself; if it does not, look at that worker: aimindserve describe {worker}",
-        "会自动继续；否则请检查该节点：aimindserve describe {worker}",
+        "The model starts when its process on {peer} is ready: {detail}.",
+        "等待 {peer} 上的进程就绪后启动：{detail}。",
+        "It goes on by itself; if it does not, look at that worker: aimindserve describe {peer}",
+        "会自动继续；否则请检查该节点：aimindserve describe {peer}",
     ),
     "rank_lost": ReasonText(
-        "The process on {worker} that holds a part of the model has ended or cannot be reached.",
-        "{worker} 上持有部分模型的进程已退出或无法连接。",
+        "The process on {peer} that holds a part of the model has ended or cannot be reached.",
+        "{peer} 上持有部分模型的进程已退出或无法连接。",
         "All of it starts again by itself. If it happens again, read its log: "
         "aimindserve logs {name}",
         "将整体自动重启。若反复出现，请查看日志：aimindserve logs {name}",

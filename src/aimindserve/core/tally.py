@@ -34,6 +34,7 @@ PHRASES: Mapping[str, tuple[str, str]] = {
     "too_few_workers": ("able to take a part, but not together", "可承担一部分但节点数量不足"),
     "not_whole": ("with another number of devices", "设备数量不符"),
     "unlike_workers": ("able to take a part, but unlike each other", "可承担一部分但彼此不同"),
+    "lends_nothing": ("reached from their own machine only", "仅本机可访问"),
     "version_differs": ("with another version of the engine", "引擎版本不同"),
     "across_taken": ("in another instance that spans workers", "已参与其他跨节点实例"),
     "instances_max": ("with as many instances as allowed", "实例数已达上限"),

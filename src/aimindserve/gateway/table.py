@@ -6,7 +6,7 @@ A table is built anew when something changed and then swapped in one assignment:
 table from beginning to end. It knows no sockets, no time and no randomness.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -132,31 +132,35 @@ def _targets(documents: Documents) -> dict[str, list[Target]]:
     workers = documents.get("worker", {})
     found: dict[str, list[Target]] = {}
     for name, document in sorted(documents.get("instance", {}).items()):
-        worker_name = placed_ready_on(document)
-        target = _target(name, worker_name, workers.get(worker_name)) if worker_name else None
+        homes = placed_ready_on(document)
+        there = homes and all(_is_ready(workers.get(home)) for home in homes[1:])
+        target = _target(name, homes[0], workers.get(homes[0])) if there else None
         if target is not None:
             found.setdefault(str(_part(document, "spec").get("deployment")), []).append(target)
     return found
 
 
-def placed_ready_on(instance: Document) -> str:
-    """The worker on which the instance's present placement answers; empty if none does."""
+def placed_ready_on(instance: Document) -> Sequence[str]:
+    """The workers of the instance's present placement, if it answers; the first one does."""
     spec, status = _part(instance, "spec"), _part(instance, "status")
     placement, seen = status.get("placement"), status.get("observed")
     if not placement or not seen or spec.get("stopping"):
-        return ""
+        return ()
     if seen.get("state") != "ready" or seen.get("placement_id") != placement.get("id"):
-        return ""
-    ranks = placement.get("ranks") or ()
-    return str(ranks[0].get("worker", "")) if ranks else ""
+        return ()
+    return [str(rank.get("worker", "")) for rank in placement.get("ranks") or ()]
+
+
+def _is_ready(worker: Document | None) -> bool:
+    return worker is not None and bool(_part(worker, "status").get("ready"))
 
 
 def _target(instance: str, name: str, worker: Document | None) -> Target | None:
-    if worker is None:
+    if worker is None or not _is_ready(worker):
         return None
     spec, status = _part(worker, "spec"), _part(worker, "status")
     seen = status.get("observed")
-    if not status.get("ready") or not seen or not seen.get("port"):
+    if not seen or not seen.get("port"):
         return None
     host, port = str(seen.get("host")), int(seen["port"])
     shown = f"[{host}]" if ":" in host else host

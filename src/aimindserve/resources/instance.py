@@ -56,8 +56,8 @@ _BY_STATE = {
 def phase(
     spec: InstanceSpec, status: InstanceStatus, *, away: Reason | None
 ) -> tuple[str, Class, Reason | None]:
-    """(phase, class, reason) of an instance; `away`: why its worker, if it has one, does no work,
-    None while it does."""
+    """(phase, class, reason) of an instance; `away`: why one of its workers does no work, None
+    while all of them do."""
     if status.placement is None:
         if status.refusal is not None:
             return "waiting", Class.ATTENTION, status.refusal
@@ -88,9 +88,9 @@ def is_ready(status: InstanceStatus) -> bool:
 
 def _derive(resource: AnyResource, lookup: Any, _now: float) -> dict[str, Any]:
     placement = resource.status.placement
-    gone = None
-    if placement is not None:
-        gone = away(lookup("worker", placement.worker), placement.worker)
+    homes = () if placement is None else placement.workers
+    told = (away(lookup("worker", name), name) for name in homes)
+    gone = next((reason for reason in told if reason is not None), None)
     word, visual, reason = phase(resource.spec, resource.status, away=gone)
     shown = None
     if reason is not None:

@@ -59,6 +59,8 @@ class WorkerView:
     """Deployment name -> the devices that its instances hold here, one entry per claim."""
     away: Reason | None = None
     """Why it is not ready, where more is known than that."""
+    local: bool = False
+    """Known by an address that only its own machine can use."""
     free_share: float = field(init=False, repr=False, compare=False)
     """0 (full) to 1 (empty): free of all device memory; derived."""
     memo: dict[Hashable, Any] = field(

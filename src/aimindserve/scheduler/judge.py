@@ -27,7 +27,7 @@ from aimindserve.scheduler.base import (
 from aimindserve.scheduler.memo import Steady, kept, kept_of_all, token
 from aimindserve.scheduler.pack import way
 from aimindserve.scheduler.refusals import refuse
-from aimindserve.scheduler.versions import unlike
+from aimindserve.scheduler.together import apart
 from aimindserve.scheduler.world import World
 
 T = TypeVar("T")
@@ -315,7 +315,7 @@ class Kind:
 
     def _flat(self) -> Objections:
         could = Counter(id(each.sheet) for each in self._against if not each.reasons)
-        odd = self._unlike()
+        odd = self._apart()
         return tuple(
             (worker.name, reason)
             for worker, each in zip(self.world.now, self._against, strict=True)
@@ -325,12 +325,12 @@ class Kind:
             )
         )
 
-    def _unlike(self) -> Mapping[str, Sequence[Reason]]:
-        """Worker -> that its version keeps it from taking part in a cut over several workers."""
+    def _apart(self) -> Mapping[str, Sequence[Reason]]:
+        """Worker -> what besides memory keeps it from taking part in a cut over several workers."""
         spread = next((each for each in self.sheets if _is_spread(each.shape)), None)
         if spread is None:
             return {}
-        found = unlike(spread.ask, spread.shape, self.world.now)
+        found = apart(spread.ask, spread.shape, self.world.now)
         return {worker: (reason,) for worker, reason in found.items()}
 
     def _all_objections(self, moment: int) -> "list[_Against]":

@@ -181,6 +181,8 @@ class Machine:
     """None: work it out from this usage alone."""
     away: Reason | None = None
     """Why it is not ready, where more is known than that."""
+    local: bool = False
+    """Known by an address that only its own machine can use."""
 
 
 def snapshot(revision: int, machines: Iterable[Machine], holdings: Iterable[Holding]) -> Snapshot:
@@ -229,6 +231,7 @@ def view(machine: Machine, holdings: Sequence[Holding], grain: int = 1) -> Worke
         ),
         devices_of=_devices_of(machine.name, holdings),
         away=machine.away,
+        local=machine.local,
     )
 
 
@@ -380,19 +383,18 @@ def _is_grown(engine: _Seen, share: int, before: Known) -> bool:
 
 
 def _share(growth: int, engines: Sequence[_Seen]) -> tuple[dict[str, int], int]:
-    """(engine -> bytes, what is left): in proportion to the claims, up to them. Of engines that came
-    between two measurements only the sum is known, and where a driver does not tell, that stays so:
-    when one of them ends, what the others hold may be off by what this was."""
+    """(engine -> bytes, what is left): in proportion to the claims, up to them; something to each
+    where there is enough, since an engine holds something. Of engines that came between two
+    measurements only the sum is known, and where a driver does not tell, that stays so: when one of
+    them ends, what the others hold may be off by what this was."""
     wanted = sum(engine.claim for engine in engines)
     given = min(growth, wanted)
-    shares = {each.name: given * each.claim // wanted if wanted else 0 for each in engines}
-    left = given - sum(shares.values())
-    # Bytes that cannot be divided, one each: first to who has nothing (an engine holds something),
-    # then where rounding took most. Never beyond a claim.
-    order = sorted(
-        engines, key=lambda each: (shares[each.name] > 0, -(given * each.claim % (wanted or 1)))
-    )
-    for engine in order[:left]:
+    least = int(given >= len(engines))
+    rest, whole = given - least * len(engines), max(wanted - least * len(engines), 1)
+    shares = {each.name: least + rest * (each.claim - least) // whole for each in engines}
+    # Bytes that cannot be divided, one each, go where rounding took most: never beyond a claim.
+    order = sorted(engines, key=lambda each: -(rest * (each.claim - least) % whole))
+    for engine in order[: given - sum(shares.values())]:
         shares[engine.name] += 1
     return shares, growth - given
 

@@ -24,7 +24,7 @@ from aimindserve.scheduler.pack import way
 from aimindserve.scheduler.packing.layers import Model
 from aimindserve.scheduler.plan import plan
 from aimindserve.scheduler.room import Pool, pools, rule
-from aimindserve.scheduler.versions import version
+from aimindserve.scheduler.together import can_lend, version
 
 TRIED = 3
 """Of each level so many are tried on the scheduler: those that seem to miss least."""
@@ -335,11 +335,11 @@ def _spread(ask: Ask, candidate: Candidate) -> Iterator[_Guess]:
 
     usable = [each for each in candidate.workers if each.ram_free_bytes >= shape.ranks[0].ram.total]
     mains = {version(ask, shape, each): each for each in sorted(usable, key=room, reverse=True)}
-    for same, main in mains.items():
+    for main in mains.values():
         others = [
             each
             for each in candidate.others
-            if each.name != main.name and version(ask, shape, each) == same
+            if each.name != main.name and can_lend(ask, shape, main, each)
         ]
         lend = nsmallest(SPREAD_MAX - 1, (w for w in others if _pools(ask, shape, w)), key=room)
         if lend:

@@ -168,6 +168,7 @@ class Agent:
                         trouble=self._teller.trouble,
                         suspect=self.suspect,
                         traffic=self.traffic,
+                        clock=clock,
                     )
                 ),
             )
@@ -267,7 +268,7 @@ class Agent:
 
     def _lost(self, instance: str, placement: str, worker: str) -> None:
         self.board.lose(
-            instance, placement, Reason("rank_lost", {"worker": worker, "name": instance})
+            instance, placement, Reason("rank_lost", {"peer": worker, "name": instance})
         )
         self._alarm.ring()
 

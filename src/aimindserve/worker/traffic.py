@@ -1,7 +1,13 @@
 """How many requests each engine is answering right now, and how many it was handed in all.
 
 A polite stop waits for the former; of an engine that never worked, the memory measured says little.
+An engine that lends devices gets no requests: whoever uses it is connected for good, and busy while
+something moves on that connection.
 """
+
+from collections.abc import Callable
+
+Busy = Callable[[], bool]
 
 
 class Traffic:
@@ -9,6 +15,7 @@ class Traffic:
 
     def __init__(self) -> None:
         self._open: dict[str, int] = {}
+        self._joined: dict[str, list[Busy]] = {}
         self._handed: dict[str, int] = {}
 
     def begin(self, token: str) -> None:
@@ -24,9 +31,21 @@ class Traffic:
         else:
             self._open.pop(token, None)
 
+    def join(self, token: str, busy: Busy) -> None:
+        """Another process of its instance is connected with it; `busy` says whether it is used."""
+        self._joined.setdefault(token, []).append(busy)
+
+    def leave(self, token: str, busy: Busy) -> None:
+        """That connection is over."""
+        joined = self._joined.get(token, [])
+        if busy in joined:
+            joined.remove(busy)
+        if not joined:
+            self._joined.pop(token, None)
+
     def count(self, token: str) -> int:
-        """Requests under way."""
-        return self._open.get(token, 0)
+        """Requests under way, and connections on which there is something to wait for."""
+        return self._open.get(token, 0) + sum(busy() for busy in self._joined.get(token, ()))
 
     def handed(self, token: str) -> int:
         """Requests since this agent knows the engine."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from aimindserve.core.errors import UnauthenticatedError, UnavailableError
 from aimindserve.core.launch import Assignment
+from aimindserve.kit.clock import Clock
 from aimindserve.kit.log import get_logger
 from aimindserve.kit.secrets import same
 from aimindserve.wire.request import Request
@@ -25,6 +26,7 @@ log = get_logger("worker.tunnel")
 
 PREFIX = "/tunnel/"
 CONNECT_S = 3.0
+QUIET_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,25 @@ class DoorParts:
     suspect: Callable[[str], None]
     """Tells that the process with this token ended a connection, or took none."""
     traffic: Traffic
+    clock: Clock
+
+
+class Watch:
+    """Whether anything has been moving on a connection of late. Whoever computes for an answer says
+    something with every token; who says nothing for so long only keeps the connection."""
+
+    def __init__(self, clock: Clock, asking: End) -> None:
+        self._clock = clock
+        self._asking = asking
+        self._seen = 0
+        self._since = clock.monotonic()
+
+    def busy(self) -> bool:
+        """As far as is known from one question to the next."""
+        now = self._clock.monotonic()
+        if self._asking.taken != self._seen:
+            self._seen, self._since = self._asking.taken, now
+        return now - self._since < QUIET_S
 
 
 class Door:
@@ -74,8 +95,11 @@ class Door:
         given = [value for name, value in request.headers if name == b"authorization"]
         presented = given[0].decode("latin-1") if len(given) == 1 else ""
         secret = "" if assignment is None else assignment.tunnel_secret
-        if not same(presented, f"Bearer {secret}") or not secret or assignment is None:
+        # The first worker has the secret too, and nobody comes to it.
+        known = assignment is not None and not assignment.peers
+        if not same(presented, f"Bearer {secret}") or not secret or not known:
             raise UnauthenticatedError("The secret of this placement is missing or wrong.")
+        assert assignment is not None  # noqa: S101 - `known` says so
         return assignment
 
     def _process(self, assignment: Assignment) -> Process:
@@ -91,13 +115,14 @@ class Door:
 
         def closed(end: End) -> None:
             ends.pop(end, None)
-            traffic.end(token)
+            traffic.leave(token, watch.busy)
 
         def ended(end: End) -> None:
             if not end.closing and not far.ended:
                 self._parts.suspect(token)
 
         far = End(lambda end: ends.pop(end, None))
+        watch = Watch(self._parts.clock, far)
         loop = asyncio.get_running_loop()
         try:
             _, near = await asyncio.wait_for(
@@ -107,7 +132,7 @@ class Door:
         except (OSError, asyncio.TimeoutError) as error:
             self._parts.suspect(token)
             raise UnavailableError("The process takes no connection right now.") from error
-        traffic.begin(token)
+        traffic.join(token, watch.busy)
         ends[near] = ends[far] = None
         if not request.switch(PROTOCOL, far):
             ends.pop(far)

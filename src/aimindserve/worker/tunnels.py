@@ -84,7 +84,7 @@ class Span:
         return Knock(f"/tunnel/{self.instance}", PROTOCOL, self.secret)
 
     def closed(self, detail: str) -> Reason:
-        params = {"worker": self.peer.worker, "name": self.instance, "detail": detail}
+        params = {"peer": self.peer.worker, "name": self.instance, "detail": detail}
         return Reason("rank_waiting", params)
 
 
@@ -108,6 +108,8 @@ class Tunnels:
                 known = spans.get(peer.worker)
                 if known is None:
                     spans[peer.worker] = self._open(assignment, peer)
+                    if place in alive:  # an agent before this one carried what it said
+                        self._ways.lost(*place, peer.worker)
                 else:
                     known.peer, known.secret = peer, assignment.tunnel_secret
 

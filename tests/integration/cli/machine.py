@@ -47,7 +47,7 @@ class Machine:
             parts = ProxyParts(
                 key=lambda: KEY, processes=dict, going=lambda *_: self._going,
                 suspect=print, traffic=traffic, shelf=self._logs, pool=self._pool, clock=clock,
-                door=Door(DoorParts(dict, dict, str, print, traffic)),
+                door=Door(DoorParts(dict, dict, str, print, traffic, clock)),
             )  # fmt: skip
             self._server = await serve(Proxy(parts).handle, ServerConfig(port=self._port), clock)
             self._port = self._server.port

@@ -60,6 +60,7 @@ class Pair:
                 lambda instance: f"{instance} has no device left.",
                 self.suspected.append,
                 self.traffic,
+                self.clock,
             )
         )
         parts = ProxyParts(
@@ -228,6 +229,15 @@ def test_a_wrong_secret_opens_nothing(run, ports, given):
     run(ports, check)
 
 
+def test_the_worker_that_leads_lets_nobody_in(run, ports):
+    async def check(both):
+        both.there = both.led()
+        both.tunnels.want([both.led()], ())
+        await both.until(lambda: "secret" in both.tunnels.held()["i1"].message)
+
+    run(ports, check)
+
+
 def test_a_name_nobody_knows_is_answered_like_a_wrong_secret(run, ports):
     async def check(both):
         answers = []
@@ -317,6 +327,16 @@ def test_it_ends_with_the_placement_but_not_before_its_process(run, ports):
         assert await reader.read() == b""
         assert both.lost == [], "it was us"
         assert both.tunnels.held() == {}
+
+    run(ports, check)
+
+
+def test_a_process_whose_tunnels_went_with_an_agent_is_lost(run, ports):
+    async def check(both):
+        both.tunnels.want([both.led()], {("i1", "p1")})
+        assert both.lost == [("i1", "p1", "w2")]
+        both.tunnels.want([both.led()], {("i1", "p1")})
+        assert len(both.lost) == 1, "said once"
 
     run(ports, check)
 

@@ -211,7 +211,7 @@ def test_without_a_way_to_another_worker_it_does_not_start():
     with pytest.raises(UnsupportedError) as raised:
         launch(tunnels=TUNNELS[:1])
     assert raised.value.params["reason"] == "rank_waiting"
-    assert raised.value.params["worker"] == "w3"
+    assert raised.value.params["peer"] == "w3"
 
 
 def test_without_the_programs_it_says_what_is_missing():

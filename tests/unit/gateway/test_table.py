@@ -47,6 +47,16 @@ def test_anything_else_is_no_target(change):
     assert table.routes["tiny"].reason
 
 
+def test_an_instance_on_several_workers_is_a_target_while_all_of_them_are_there():
+    wide = instance("tiny", "w1")
+    wide["status"]["placement"]["ranks"] = [{"worker": "w1"}, {"worker": "w2"}]
+    docs = documents(1) | {"instance": {"i": wide}}
+    for other, found in ((worker(2), ["i"]), (worker(2, ready=False), []), (None, [])):
+        workers = docs["worker"] | ({} if other is None else {"w2": other})
+        told = targets(build(docs | {"worker": workers}, 1), "tiny")
+        assert [each for _, _, instances in told for each in instances] == found
+
+
 def test_the_reason_comes_from_the_instance():
     waiting = instance("tiny", "w1", state="loading")
     waiting["status"]["reason"] = {"message": "w1 has not enough free RAM."}

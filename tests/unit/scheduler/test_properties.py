@@ -15,7 +15,7 @@ from aimindserve.scheduler.base import Ask, Snapshot
 from aimindserve.scheduler.explain import record
 from aimindserve.scheduler.pack import take
 from aimindserve.scheduler.plan import plan
-from aimindserve.scheduler.versions import version
+from aimindserve.scheduler.together import version
 from unit.scheduler import worlds
 
 
@@ -69,6 +69,7 @@ def check_ranks(snapshot, decision):
         by_name = {worker.name: worker for worker in snapshot.workers}
         here = [by_name[name] for name in dict.fromkeys(workers)]
         assert len({version(decision.ask, shape, worker) for worker in here}) == 1
+        assert here[0].local or not any(worker.local for worker in here[1:])
         return
     assert len(types) <= 1
     assert [len(rank.claims) for rank in ranks] == [len(need.devices) for need in shape.ranks]

@@ -54,6 +54,7 @@ def workers(draw, index):
         python=draw(st.sampled_from(("3.11", "3.12", "3.12"))),
         processor=draw(st.sampled_from(NAMES)),
         backends=draw(st.sampled_from(BACKENDS)),
+        local=draw(st.integers(0, 7)) == 0,
     )
 
 

@@ -145,6 +145,6 @@ def test_files_are_told_by_the_servers_names():
 
 
 def test_an_instance_that_is_held_back_says_what_for():
-    reason = Reason("rank_waiting", {"worker": "w2", "name": "i1", "detail": "not yet"})
+    reason = Reason("rank_waiting", {"peer": "w2", "name": "i1", "detail": "not yet"})
     seen = one(desired(wanted()), observed(held={"i1": reason}))
     assert (seen.state, seen.reason) == (RunState.WAITING, reason)

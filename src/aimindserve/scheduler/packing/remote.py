@@ -18,7 +18,7 @@ from aimindserve.scheduler.base import Ask, WorkerView
 from aimindserve.scheduler.packing.base import Packed, overcommitted
 from aimindserve.scheduler.packing.layers import Model, Runs
 from aimindserve.scheduler.room import pools, rule
-from aimindserve.scheduler.versions import version
+from aimindserve.scheduler.together import can_lend, version
 
 CANDIDATES_MAX = 16
 """Remote devices that are considered: those with most free memory."""
@@ -64,24 +64,22 @@ class Remote:
             for spots in (self._own(worker, base),)
         ]
         for _, _, main, own in self._tried(usable):
-            far = self._far(
-                main, [each for each in others if self._version(each) == self._version(main)]
-            )
+            far = self._far(main, others)
             found = self._force(main, own, far) if forced else self._try(main, own, far)
             if found is not None:
                 return found
         return None
 
     def _tried(self, usable: Sequence[_Usable]) -> Iterator[_Usable]:
-        """Of the workers of each version those with most usable memory: all ranks have the same."""
-        by_version: dict[str | None, list[_Usable]] = {}
+        """Of the workers of each version those with most usable memory, for all ranks have the
+        same; and of those that can only lead."""
+        groups: dict[tuple[str | None, bool], list[_Usable]] = {}
         for each in sorted(usable, key=lambda entry: entry[:2]):
-            by_version.setdefault(self._version(each[2]), []).append(each)
-        for group in by_version.values():
+            worker = each[2]
+            key = version(self._ask, self._shape, worker), worker.local
+            groups.setdefault(key, []).append(each)
+        for group in groups.values():
             yield from group[:MAINS_TRIED]
-
-    def _version(self, worker: WorkerView) -> str | None:
-        return version(self._ask, self._shape, worker)
 
     def _own(self, worker: WorkerView, base: int) -> list[_Spot]:
         """The main worker's devices: of the type that has most memory, by index; none where all of
@@ -96,7 +94,12 @@ class Remote:
 
     def _far(self, main: WorkerView, others: Sequence[WorkerView]) -> list[_Spot]:
         """The remote devices that are considered, those with most free memory first."""
-        spots = (spot for worker in others if worker is not main for spot in self._remote(worker))
+        lenders = (
+            worker
+            for worker in others
+            if worker is not main and can_lend(self._ask, self._shape, main, worker)
+        )
+        spots = (spot for worker in lenders for spot in self._remote(worker))
         return nsmallest(
             CANDIDATES_MAX,
             spots,

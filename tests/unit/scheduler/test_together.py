@@ -25,7 +25,7 @@ SHAPE = Shape(
 ASK = Ask("big-1", "big", "p1", (SHAPE,))
 
 
-def gpu(name, *versions, free=5):
+def gpu(name, *versions, free=5, local=False):
     device = Device(f"{name}:cuda:0", 0, "cuda", "", "GPU", 10 * GIB)
     return worker(
         name,
@@ -34,6 +34,7 @@ def gpu(name, *versions, free=5):
         device_free_bytes={device.id: free * GIB},
         backends={"engine": versions} if versions else {"other": ()},
         ports_free=4,
+        local=local,
     )
 
 
@@ -86,3 +87,15 @@ def test_what_is_said_to_be_missing_is_missing_on_workers_alike(free):
     told = explain.record(decision)["nearest"]["combination"]
     assert told["workers"] == ["a", "b"]
     assert told["missing_bytes"] == pytest.approx((12 - 2 * free) * GIB, rel=2**-10)
+
+
+def test_who_is_reached_from_its_own_machine_only_leads_and_does_not_lend():
+    decision, found = homes(gpu("a", "1", local=True, free=4), gpu("b", "1"), gpu("c", "1"))
+    assert found == ["a", "b", "c"]
+    assert decision.placement.worker == "a"
+    decision, found = homes(gpu("a", "1", local=True), gpu("b", "1"), gpu("c", "1", free=1))
+    assert found is None
+    told = [each for each in explain.record(decision)["refused"] if each["code"] == "lends_nothing"]
+    assert [each["worker"] for each in told] == ["a"]
+    _, found = homes(*(gpu(name, "1", local=True) for name in "abc"))
+    assert found == ["a", "b", "c"], "they are on one machine"
