@@ -124,4 +124,6 @@ def test_a_device_alone_holds_no_copies(devices, tmp_path):
     ours = sum(layers.device, layers.overhead)
     assert weights - 1 <= ours.weights / MIB <= weights + 2
     assert cache == ours.kv_cache // MIB
-    assert compute <= ours.compute / MIB <= 1.02 * compute
+    # Two widths of a batch are counted for what a device may have to copy in, and this one has not.
+    width = 4 * found.embedding_length * SETTINGS.ubatch / MIB
+    assert compute <= ours.compute / MIB <= compute + 2 * width + 0.1
