@@ -25,6 +25,7 @@ from aimindserve.worker.http_link import HttpLink
 ALL_INTERFACES = "0.0.0.0"  # noqa: S104 - gateways on other machines must reach a worker
 LOOPBACK = "127.0.0.1"
 POLL_S = 0.02
+PROGRAM_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
 
 
 async def work(child: Child) -> None:
@@ -77,7 +78,9 @@ def worker_config(settings: Settings, places: Places) -> WorkerConfig:
         metrics_port=worker.metrics_port,
         reserved=worker.system_reserved,
         backend_paths=worker.backend_paths,
-        program_path=environment().get("PATH", ""),
+        program_env={
+            name: value for name, value in environment().items() if name in PROGRAM_VARIABLES
+        },
     )
 
 

@@ -46,8 +46,8 @@ class WorkerConfig:
     """Trusted for the server besides the system's authorities."""
     backend_paths: tuple[str, ...] = ()
     """`NAME=PATH`: interpreters and directories of engines that are installed here."""
-    program_path: str = ""
-    """Directories of programs, as in the PATH variable: engines are looked for there too."""
+    program_env: Mapping[str, str] = field(default_factory=dict[str, str])
+    """The PATH, where engines are looked for too, and the variable by which they find libraries."""
     runtime: str = "process"
     serve: bool = True
     """Answer on `port` and `metrics_port`; a simulated worker does not."""

@@ -34,14 +34,18 @@ MINDIE_PLACES = (
 _VERSION = re.compile(r"^Version\s*[:=]\s*(\S+)", re.IGNORECASE | re.MULTILINE)
 
 
-def find(paths: Sequence[str], data_dir: Path, program_path: str = "") -> tuple[Installation, ...]:
+def find(
+    paths: Sequence[str], data_dir: Path, env: Mapping[str, str] | None = None
+) -> tuple[Installation, ...]:
     """What is there now, what the user named first. `paths` are `NAME=PATH`; one that leads nowhere
-    is logged and left out. `program_path`: where a shell would look for programs."""
-    found = [*_named(paths), *_below(data_dir / "backends")]
+    is logged and left out. `env`: where programs and their libraries are looked for, as engines
+    will have it."""
+    env = env or {}
+    found = [*_named(paths, env), *_below(data_dir / "backends", env)]
     found += _in_interpreter(Path(sys.executable))
     for place in MINDIE_PLACES:
         found += _mindie(Path(place))
-    found += llama_cpp_build.on_path(program_path)
+    found += llama_cpp_build.on_path(env)
     return tuple(dict.fromkeys(found))
 
 
@@ -61,30 +65,30 @@ def offered(
     return tuple((name, tuple(versions)) for name, versions in sorted(there.items()))
 
 
-def _named(paths: Sequence[str]) -> Iterable[Installation]:
+def _named(paths: Sequence[str], env: Mapping[str, str]) -> Iterable[Installation]:
     for entry in paths:
         name, _, text = entry.partition("=")
         place = Path(text).expanduser()
-        there = _named_by(name, place)
+        there = _named_by(name, place, env)
         mine = [found for found in there if found.name == name]
         if not mine:
             log.warning("installation.missing", backend=name, path=text)
         yield from mine
 
 
-def _named_by(name: str, place: Path) -> Iterable[Installation]:
+def _named_by(name: str, place: Path, env: Mapping[str, str]) -> Iterable[Installation]:
     if name == MINDIE:
         return _mindie(place)
     if name == llama_cpp_build.NAME:
-        return llama_cpp_build.in_directory(place if place.is_dir() else place.parent)
+        return llama_cpp_build.in_directory(place if place.is_dir() else place.parent, env)
     return _in_interpreter(_python(place))
 
 
-def _below(folder: Path) -> Iterable[Installation]:
+def _below(folder: Path, env: Mapping[str, str]) -> Iterable[Installation]:
     if folder.is_dir():
         for environment in sorted(folder.iterdir()):
             yield from _in_interpreter(_python(environment))
-            yield from llama_cpp_build.in_directory(environment)
+            yield from llama_cpp_build.in_directory(environment, env)
 
 
 def _python(place: Path) -> Path:

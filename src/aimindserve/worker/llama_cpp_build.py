@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -31,21 +31,23 @@ _BUILD = re.compile(
 """`version: 0.6.0 (build 11434, commit 0a1b2c3)`; older builds: `version: 5000 (0a1b2c3)`."""
 
 
-def on_path(path: str) -> Iterable[Installation]:
+def on_path(env: Mapping[str, str]) -> Iterable[Installation]:
     """The one that a shell with this PATH would start."""
+    path = env.get("PATH")
     found = shutil.which(SERVER, path=path) if path else None
-    return [] if found is None else in_directory(Path(found).resolve().parent)
+    return [] if found is None else in_directory(Path(found).resolve().parent, env)
 
 
-def in_directory(place: Path) -> Iterable[Installation]:
-    """What is in a directory of programs, or in its `bin`."""
+def in_directory(place: Path, env: Mapping[str, str]) -> Iterable[Installation]:
+    """What is in a directory of programs, or in its `bin`. `env`: variables by which programs find
+    their libraries."""
     for folder in (place, place / "bin"):
         server = folder / (SERVER + SUFFIX)
         rpc = next((folder / (name + SUFFIX) for name in RPC_SERVERS
                     if (folder / (name + SUFFIX)).is_file()), None)  # fmt: skip
         if not folder.is_absolute() or not server.is_file() or rpc is None:
             continue
-        version = _version_of(server)
+        version = _version_of(server, env)
         return [Installation(NAME, version, str(rpc))] if version else []
     return []
 
@@ -64,13 +66,13 @@ def version_in(text: str) -> str:
     return found["name"] if commit == "unknown" else f"{found['name']}-{commit}"
 
 
-def _version_of(server: Path) -> str:
+def _version_of(server: Path, env: Mapping[str, str]) -> str:
     state = server.stat()
-    return _asked(str(server), state.st_mtime_ns, state.st_size)
+    return _asked(str(server), tuple(sorted(env.items())), state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=16)
-def _asked(server: str, _changed_ns: int, _size: int) -> str:
+def _asked(server: str, env: tuple[tuple[str, str], ...], _changed_ns: int, _size: int) -> str:
     try:
         answer = subprocess.run(  # noqa: S603 - what the user named, or would start in a shell
             [server, "--version"],
@@ -78,7 +80,7 @@ def _asked(server: str, _changed_ns: int, _size: int) -> str:
             capture_output=True,
             timeout=ASK_S,
             check=False,
-            env={},
+            env=dict(env),
         )
     except (OSError, subprocess.SubprocessError) as error:
         log.warning("installation.silent", path=server, error=str(error))

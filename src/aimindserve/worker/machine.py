@@ -58,7 +58,7 @@ class LocalMachine:
         # Supervision point: a directory that cannot be read must not take the worker down.
         try:
             config = self._config
-            places = (config.backend_paths, config.data_dir, config.program_path)
+            places = (config.backend_paths, config.data_dir, config.program_env)
             found = await asyncio.to_thread(find, *places)
             lent = config.lends_devices
             return [each for each in found if lent or each.name != llama_cpp_build.NAME]

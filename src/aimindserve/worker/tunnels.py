@@ -144,7 +144,7 @@ class Tunnels:
             bell=Alarm(ways.clock, ways.tasks, "worker.tunnel"),
         )
         span.reason = span.closed("it has not been asked yet")
-        span.task = ways.tasks.spawn(self._keep(span), name="worker.tunnel")
+        span.task = ways.tasks.keep_running(lambda: self._keep(span), name="worker.tunnel")
         return span
 
     def _close(self, span: Span) -> None:

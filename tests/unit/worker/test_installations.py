@@ -91,8 +91,8 @@ def test_programs_of_llama_cpp_are_found_where_users_and_shells_look(tmp_path):
     there = Installation("llama.cpp-rpc", "11434", str(named / "ggml-rpc-server"))
     assert find([f"llama.cpp-rpc={named}"], tmp_path) == (there,)
     assert find([f"llama.cpp-rpc={named / 'llama-server'}"], tmp_path) == (there,)
-    assert find([], tmp_path, f"/nowhere:{named}") == (there,)
-    assert find([f"llama.cpp-rpc={named}"], tmp_path, str(named)) == (there,), "told once"
+    assert find([], tmp_path, {"PATH": f"/nowhere:{named}"}) == (there,)
+    assert find([f"llama.cpp-rpc={named}"], tmp_path, {"PATH": str(named)}) == (there,), "told once"
     below = llama_cpp(tmp_path / "backends" / "b11434" / "bin")
     (found,) = find([], tmp_path)
     assert found.program == str(below / "ggml-rpc-server")
@@ -138,3 +138,14 @@ def test_which_build_it_is(said, version):
 def test_a_program_that_says_nothing_sensible_is_left_out(tmp_path):
     folder = llama_cpp(tmp_path / "named", says="hello")
     assert find([f"llama.cpp-rpc={folder}"], tmp_path) == ()
+
+
+def test_a_build_finds_its_libraries_as_it_will_when_it_is_started(tmp_path):
+    folder = llama_cpp(tmp_path / "named")
+    (folder / "llama-server").write_text(
+        '#!/bin/sh\n[ "$LD_LIBRARY_PATH" = /opt/cuda ] && echo "version: 1 (build 7, commit a)"\n'
+    )
+    entry = [f"llama.cpp-rpc={folder}"]
+    assert find(entry, tmp_path) == ()
+    (found,) = find(entry, tmp_path, {"LD_LIBRARY_PATH": "/opt/cuda"})
+    assert found.version == "7"
