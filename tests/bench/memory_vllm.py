@@ -168,10 +168,7 @@ def main():
 def show(name, line, found, plain, worst):
     """`plain`: what next to no model takes."""
     ours = found.ours
-    # Two processes have a tokenizer; of the worker's only the sum with the weights is seen.
-    words = found.others - plain.others
-    base = plain.idle + words
-    weights = found.idle - base
+    weights = found.idle - plain.idle
     libraries = PROCESSOR_LIBRARY_BYTES
     pairs = (
         (ours.weights, weights),
@@ -308,7 +305,7 @@ class Requests:
 
     def kinds(self):
         length = self.context - 16
-        full = min(-(-self.batch // length) + 1, self.sequences)
+        full = min(-(-self.batch // self.context) + 1, self.sequences)
         return [
             lambda: self.ask(full, length),
             lambda: self.ask(self.sequences, min(16, length)),

@@ -185,12 +185,12 @@ class Vllm:
 
 def _processor_env(fields: dict[str, Any]) -> list[tuple[str, str]]:
     """The cache's size as every version of the build for processors reads it, and an allocator that
-    keeps little of what is freed."""
+    keeps little of what is freed. Models without a cache allocate none, but where no size is said
+    the engine does not start unless nine tenths of the memory are free (`CPUWorker.__init__`)."""
     cache = fields.pop("kv-cache-memory-bytes", None)
     fields.pop("gpu-memory-utilization", None)
-    gib = 0 if cache is None else max(-(-int(cache) // GIB), 1)
-    space = [("VLLM_CPU_KVCACHE_SPACE", str(gib))] if gib else []
-    return [*space, *_GIVE_BACK]
+    gib = 1 if cache is None else max(-(-int(cache) // GIB), 1)
+    return [("VLLM_CPU_KVCACHE_SPACE", str(gib)), *_GIVE_BACK]
 
 
 def _is_turned(model: ModelFacts, categories: Sequence[Category]) -> bool:

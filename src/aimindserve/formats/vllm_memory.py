@@ -48,6 +48,10 @@ LOGIT_BYTES = 40
 """Of one logit while a batch is sampled: bfloat16, float32, sorted values and their 64-bit places,
 the sort's own buffers, probabilities and their sums. 1.26 GiB peak for 256 sequences of 128,256
 words (vllm-project/vllm#10511) are 41 with the hidden states."""
+PROCESSOR_LOGIT_BYTES = 45
+"""The same on processors, where penalties take most: bfloat16, float32 and the scores of all words
+(10), how often each was seen in prompt and answer and whether (18), and the steps of the penalty
+for repetition (17; `apply_penalties` in model_executor/layers/utils.py). 46 were measured."""
 GRAPH_BYTES = 288 * 1024
 """One captured batch size in one layer. 26 layers of Gemma 3 1B took 0.44 GiB for 67 sizes
 (vllm-project/vllm#14696): 265 KiB."""
@@ -63,18 +67,17 @@ SERVER_BYTES = 1264 * MIB
 """Host memory of the API server and the engine's core together; see tests/bench/memory_vllm.py."""
 WORKER_BYTES = 2048 * MIB
 """Host memory of the process of one device: libraries, pinned buffers. Not measured here."""
-PROCESSOR_RUNTIME_BYTES = 1360 * MIB
+PROCESSOR_RUNTIME_BYTES = 1344 * MIB
 """Host memory that the server, the engine's core and a worker on processors have for themselves,
 libraries' data above all, and what they keep of what was freed; see tests/bench/memory_vllm.py."""
 PROCESSOR_LIBRARY_BYTES = 665 * MIB
 """Pages of libraries' files in the three of them. A bound: how many are resident depends on what
 has been read before."""
-WORD_BYTES = 2304
-"""A word of the vocabulary in the tokenizer of a process: 2.1 to 2.3 kB measured there with 32,000
-and 128,256 words. The server has one, and the engine's core, for structured answers."""
+WORD_BYTES = 2200
+"""A word of the vocabulary in the tokenizers of the server and of the engine's core, which has one
+for structured answers: 2.0 to 2.2 kB measured there with 32,000 and 128,256 words."""
 PACKED_SHARE = 0.01
-"""What rearranging weights for a processor's kernels leaves behind of layers, beside a second copy
-of the output matrix (`dispatch_cpu_unquantized_gemm`). Measured there."""
+"""What rearranging weights for a processor's kernels leaves behind of layers. Measured there."""
 ENCODER_TOKENS = 16_384
 """Largest picture in tokens of the language model: Qwen2-VL's `max_pixels` 12,845,056."""
 ENCODER_WIDTHS = 12
@@ -230,13 +233,13 @@ def layer_peak(facts: ModelFacts, settings: Settings) -> int:
     return size * tokens * (4 * width + max(attention, inner))
 
 
-def sampling_peak(facts: ModelFacts, settings: Settings) -> int:
+def sampling_peak(facts: ModelFacts, settings: Settings, logit_bytes: int = LOGIT_BYTES) -> int:
     """Scores of all sequences of a step while one word of each is chosen."""
     vocabulary = -(-facts.vocabulary_size // VOCABULARY_PAD) * VOCABULARY_PAD
     each = 1 + settings.proposals.tokens
     sampled = min(settings.sequences * each, settings.batched_tokens)
     states = 2 * settings.batched_tokens * facts.embedding_length
-    return states + LOGIT_BYTES * sampled * vocabulary
+    return states + logit_bytes * sampled * vocabulary
 
 
 def runtime_bytes(facts: ModelFacts, settings: Settings, layers: range) -> int:
@@ -267,22 +270,34 @@ def _held_adapters(facts: ModelFacts, settings: Settings) -> int:
 
 def processor_need(facts: ModelFacts, settings: Settings, cache_bytes: int) -> MemoryParts:
     """Host memory of vLLM on processors: it keeps exactly `cache_bytes` as KV cache
-    (`VLLM_CPU_KVCACHE_SPACE`), and captures no graphs. Weights count as they lie in memory once
-    they are rearranged."""
-    parts, weights = facts.part_bytes, rank_weights(facts, settings)
-    ratio = _element_ratio(facts, settings)
-    layers = max(weights - (parts.embedding + parts.output) * ratio, 0)
-    packed = int(layers * PACKED_SHARE + (parts.output or parts.embedding) * ratio)
+    (`VLLM_CPU_KVCACHE_SPACE`), and captures no graphs."""
     room = adapter_bytes(facts, settings.adapters, 1, facts.layer_count)
     room += _held_adapters(facts, settings)
-    words = 2 * WORD_BYTES * facts.vocabulary_size
+    words = WORD_BYTES * facts.vocabulary_size
     return MemoryParts(
-        weights=weights + packed + room,
+        weights=processor_weights(facts, settings) + room,
         kv_cache=cache_bytes if has_pool(facts) else 0,
         compute=processor_peak(facts, settings),
         runtime=PROCESSOR_RUNTIME_BYTES + PROCESSOR_LIBRARY_BYTES + words,
-        draft=int(draft_weights(facts, settings) * (1 + PACKED_SHARE)),
+        draft=_processor_draft(facts, settings),
     )
+
+
+def processor_weights(facts: ModelFacts, settings: Settings) -> int:
+    """As they lie in memory once they are rearranged for kernels. Layers keep the new order alone;
+    the embedding and the output keep both (`remove_weight=False` in vocab_parallel_embedding.py),
+    since a row is looked up in one of them and a product made of the other."""
+    parts, weights = facts.part_bytes, rank_weights(facts, settings)
+    words = (parts.embedding + parts.output) * _element_ratio(facts, settings)
+    layers = max(weights - words, 0)
+    return int(weights + words + layers * PACKED_SHARE)
+
+
+def _processor_draft(facts: ModelFacts, settings: Settings) -> int:
+    draft = settings.proposals.draft
+    if settings.proposals.predicts or draft is None:
+        return int(draft_weights(facts, settings) * (1 + PACKED_SHARE))
+    return processor_weights(draft, settings)
 
 
 def processor_peak(facts: ModelFacts, settings: Settings) -> int:
@@ -292,7 +307,8 @@ def processor_peak(facts: ModelFacts, settings: Settings) -> int:
     layers = [processor_layer_peak(each, settings) for each in (facts, beside) if each is not None]
     if is_encoder(facts):
         return max(layers)
-    return max(*layers, sampling_peak(facts, settings), _encoding_peak(facts, settings))
+    sampling = sampling_peak(facts, settings, PROCESSOR_LOGIT_BYTES)
+    return max(*layers, sampling, _encoding_peak(facts, settings))
 
 
 def processor_layer_peak(facts: ModelFacts, settings: Settings) -> int:

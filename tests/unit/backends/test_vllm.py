@@ -333,6 +333,13 @@ def test_on_processors_the_cache_goes_where_every_version_reads_it():
     assert not any(word.startswith(("--kv-cache-mem", "--gpu-mem")) for word in spec.argv)
 
 
+def test_on_processors_a_model_without_cache_does_not_ask_for_all_memory():
+    bert = replace(LLAMA_31_8B, architecture="bert", architecture_class="BertModel")
+    shape = PLUGIN.shapes(bert, NOTHING)[-1]
+    assert shape.ranks[0].ram.kv_cache == 0
+    assert dict(PLUGIN.launch(context(shape)).env)["VLLM_CPU_KVCACHE_SPACE"] == "1"
+
+
 def test_on_processors_what_a_batch_used_is_given_back():
     """Its memory is predicted so (tests/bench/memory_vllm.py); devices have their own allocator."""
     names = {"MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"}
