@@ -318,13 +318,14 @@ def processor_layer_peak(facts: ModelFacts, settings: Settings) -> int:
     loop over layers holds, and the layer's own (`LlamaModel.forward`). Beside them gate and up,
     the activation of the gate and its product (`SiluAndMul.forward_native`), which a device
     multiplies in place; or queries with keys and values, and queries again. Or a norm of them in
-    float32: the row, its residual and their sum (`ir/ops/layernorm.py`).
+    float32: the sum with the residual and what is made of it, the new residual, and the result
+    before and after its weights (`fused_add_rms_norm` in ir/ops/layernorm.py).
     """
     size = max(settings.weight_element_bytes, 2)
     width = facts.embedding_length
     query = facts.head_count * (facts.key_length or width // max(facts.head_count, 1))
     rows = max(2 * query + _kv_width(facts), _inner_rows(facts))
-    norm = 3 * 4 * width
+    norm = width * (3 * 4 if size >= 4 else 2 * 4 + 3 * size)
     return settings.batched_tokens * (4 * width * size + max(size * rows, norm))
 
 
