@@ -72,7 +72,7 @@ MEASURED = [
     (HUGE, Settings(2048, sequences=32), 2682, 288, 1390),
 ]
 """MiB of vLLM 0.32.0 on processors, tests/bench/memory_vllm.py: weights, work, runtime, each the
-highest of its runs; 627 to 632 of libraries in all of them. No constant was chosen by the last."""
+highest of its runs; 625 to 632 of libraries in all of them. No constant was chosen by the last."""
 
 
 @pytest.mark.parametrize(("facts", "settings", "weights", "work", "runtime"), MEASURED)
