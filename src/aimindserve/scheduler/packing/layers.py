@@ -154,7 +154,10 @@ class Model:
             if start < stop:
                 extra = 0
             stop = start
-        return Runs(tuple(reversed(starts)), tuple(reversed(stops)))
+        runs = Runs(tuple(reversed(starts)), tuple(reversed(stops)))
+        if self._every and runs.used < min(len(rooms), self.count):
+            return Runs(runs.stops, runs.stops)  # one of them would have nothing
+        return runs
 
 
 class Cut:

@@ -1,0 +1,41 @@
+"""Devices chosen by hand for a model that is cut between its layers: each of them gets some."""
+
+import pytest
+
+from aimindserve.core.device import Device, MemoryParts, Need
+from aimindserve.core.shape import Layers, Shape
+from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
+from aimindserve.scheduler.plan import plan
+
+LAYER = MemoryParts(weights=1)
+LAYERS = Layers(device=(LAYER,) * 6, host=(LAYER,) * 6, least=6, devices_max=4)
+
+
+def worker(*free):
+    ids = [f"w:cuda:{index}" for index in range(len(free))]
+    return WorkerView(
+        name="w",
+        ready=True,
+        cordoned=False,
+        os="linux",
+        arch="amd64",
+        labels={},
+        ram_bytes=64,
+        ram_free_bytes=64,
+        devices=tuple(Device(each, at, "cuda", "", "A", 8) for at, each in enumerate(ids)),
+        device_free_bytes=dict(zip(ids, free, strict=True)),
+        ports_free=4,
+    )
+
+
+@pytest.mark.parametrize(
+    ("free", "warned"), [((8, 8), []), ((8, 0), ["overcommitted"]), ((0, 8), ["overcommitted"])]
+)
+def test_a_full_one_is_not_left_out_in_silence(free, warned):
+    """The other would hold all of it, and whoever chose both would never know."""
+    shapes = (Shape("layers", (Need(),), layers=LAYERS),)
+    chosen = ("w:cuda:0", "w:cuda:1")
+    ask = Ask("d-1", "d", "p", shapes, device_ids=chosen, devices_each=2, backend="llama.cpp")
+    placement = plan(Snapshot(1, (worker(*free),)), [ask]).placements["d-1"]
+    assert [claim.device for claim in placement.ranks[0].claims] == list(chosen)
+    assert [warning.code for warning in placement.warnings] == warned
