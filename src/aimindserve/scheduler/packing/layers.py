@@ -148,14 +148,14 @@ class Model:
             left = rooms[before] - self.overhead - extra
             start = bisect_left(ends, ends[stop] - left, floor, stop) if left >= 0 else stop
             if self._every:
-                start = min(max(start, before), stop)
+                start = min(max(start, floor + before), stop)
             starts.append(start)
             stops.append(stop)
             if start < stop:
                 extra = 0
             stop = start
         runs = Runs(tuple(reversed(starts)), tuple(reversed(stops)))
-        if self._every and runs.used < min(len(rooms), self.count):
+        if self._every and runs.used < min(len(rooms), self.most):
             return Runs(runs.stops, runs.stops)  # one of them would have nothing
         return runs
 
