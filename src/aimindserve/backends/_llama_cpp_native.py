@@ -22,7 +22,8 @@ from aimindserve.core.placement import Claim, Placement
 
 INSTALLATION = "llama.cpp-rpc"
 EMBEDDED_TYPES = ("mps",)
-"""Devices on which the embedded engine computes."""
+"""Devices on which the embedded engine computes, besides processors: what the xllamacpp wheels of
+the package index are built for."""
 DEVICE_NAMES: Mapping[str, str] = {
     "cuda": "CUDA",
     "rocm": "ROCm",

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass, replace
 
-from aimindserve.backends._llama_cpp_native import DEVICE_NAMES, INSTALLATION
+from aimindserve.backends._llama_cpp_native import DEVICE_NAMES, EMBEDDED_TYPES, INSTALLATION
 from aimindserve.core.device import MemoryParts, Need
 from aimindserve.core.facts import ModelFacts
 from aimindserve.core.shape import Layers, Requirement, Shape
 from aimindserve.formats.llama_cpp.memory import on_devices, on_host, on_workers
 from aimindserve.formats.llama_cpp.settings import Settings
 
-DEVICE_TYPES = ("mps",)
-"""What the xllamacpp wheels of the package index are built for, besides processors."""
 DEVICES_MAX = 16
 """`GGML_SCHED_MAX_BACKENDS` less the processors."""
 REMOTE_MAX = 8
@@ -97,7 +95,7 @@ def _shape(
         requirement=Requirement(
             os=("linux", "darwin", "windows"),
             arch=("amd64", "arm64"),
-            device_types=DEVICE_TYPES if layers else (),
+            device_types=EMBEDDED_TYPES if layers else (),
         ),
         layers=layers,
         parameters=words,

@@ -6,9 +6,10 @@ import pytest
 
 from aimindserve.core.device import Device, MemoryParts, Need
 from aimindserve.core.shape import Layers, Shape
-from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
+from aimindserve.scheduler.base import Ask, Snapshot
 from aimindserve.scheduler.packing.layers import Model
 from aimindserve.scheduler.plan import plan
+from unit.scheduler import worlds
 
 LAYER = MemoryParts(weights=1)
 LAYERS = Layers(device=(LAYER,) * 6, host=(LAYER,) * 6, least=6, devices_max=4)
@@ -16,19 +17,8 @@ LAYERS = Layers(device=(LAYER,) * 6, host=(LAYER,) * 6, least=6, devices_max=4)
 
 def worker(*free):
     ids = [f"w:cuda:{index}" for index in range(len(free))]
-    return WorkerView(
-        name="w",
-        ready=True,
-        cordoned=False,
-        os="linux",
-        arch="amd64",
-        labels={},
-        ram_bytes=64,
-        ram_free_bytes=64,
-        devices=tuple(Device(each, at, "cuda", "", "A", 8) for at, each in enumerate(ids)),
-        device_free_bytes=dict(zip(ids, free, strict=True)),
-        ports_free=4,
-    )
+    devices = [Device(each, at, "cuda", "", "A", 8) for at, each in enumerate(ids)]
+    return worlds.plain_worker("w", devices, dict(zip(ids, free, strict=True)), ram=64)
 
 
 @pytest.mark.parametrize(

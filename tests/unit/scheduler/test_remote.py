@@ -5,9 +5,10 @@ from random import Random
 
 from aimindserve.core.device import Device, MemoryParts, Need
 from aimindserve.core.shape import Layers, Requirement, Shape
-from aimindserve.scheduler.base import Ask, Snapshot, WorkerView
+from aimindserve.scheduler.base import Ask, Snapshot
 from aimindserve.scheduler.packing.layers import Model
 from aimindserve.scheduler.plan import plan
+from unit.scheduler import worlds
 
 ONCE_MISSED = (305, 1029, 1239, 1357, 1583)
 """Mains whose own devices are full, and devices that share the RAM with the process before them."""
@@ -22,22 +23,9 @@ def worker(name, types, ram, one):
             Device(f"{name}:{kind}:{index}", index, kind, "", "A", size, unified_memory=shared)
         )
     free = {each.id: one.randint(0, each.memory_bytes) for each in devices}
-    return WorkerView(
-        name=name,
-        ready=True,
-        cordoned=False,
-        os="linux",
-        arch="amd64",
-        labels={},
-        ram_bytes=64,
-        ram_free_bytes=ram,
-        devices=tuple(devices),
-        device_free_bytes={
-            device: min(size, ram) if ":mps:" in device else size for device, size in free.items()
-        },
-        ports_free=one.randint(0, 4),
-        python="3.12",
-    )
+    for device, size in free.items():
+        free[device] = min(size, ram) if ":mps:" in device else size
+    return worlds.plain_worker(name, devices, free, ram, ports=one.randint(0, 4))
 
 
 def cluster(one):

@@ -17,6 +17,24 @@ BACKENDS = (None, {"engine": ()}, *({"engine": (), "build": each} for each in _B
 sizes = st.integers(0, 32)
 
 
+def plain_worker(name, devices, free, ram, ports=4):
+    """A worker that is ready, with so much free of each device, of its RAM and its ports."""
+    return WorkerView(
+        name=name,
+        ready=True,
+        cordoned=False,
+        os="linux",
+        arch="amd64",
+        labels={},
+        ram_bytes=64,
+        ram_free_bytes=ram,
+        devices=tuple(devices),
+        device_free_bytes=free,
+        ports_free=ports,
+        python="3.12",
+    )
+
+
 @st.composite
 def workers(draw, index):
     name = f"w{index}"
