@@ -72,8 +72,8 @@ _GIVE_BACK = (
 )
 """What a batch has used goes back to the system when glibc's malloc frees it (mallopt(3)). Else its
 thresholds grow with what is freed, to 32 and 64 MiB; tensors then lie among others in a heap that
-cannot shrink, and batches of 8,192 tokens took 877 MiB where their tensors are 320. Huge pages,
-where the system grants them, make up for most of the time that fresh pages take: 5 % more for a
+cannot shrink: 877 MiB were seen where the tensors of a batch are 320. Huge pages, where the system
+grants them, make up for most of the processor time that fresh pages take: 5 % more was seen with a
 model of 0.4 GB, 20 % without them. An allocator that is loaded before (tcmalloc) reads none of it.
 """
 
